@@ -1,0 +1,201 @@
+"""What a recipe and a kind are: plain, import-light declarations whose bodies load only when they run.
+
+A kind's module of recipes holds nothing but values of these classes. No I/O, no heavy import, no Dagster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from importlib import import_module
+from typing import Any
+
+
+class Reproducibility(StrEnum):
+    """How two builds of the same fingerprint may differ: not at all, not in their canonical dump, or within a tolerance."""
+
+    BYTE_EQUAL = "byte-equal"
+    DUMP_EQUAL = "dump-equal"
+    CLOSE = "close"
+
+
+class Confirm(StrEnum):
+    """Whether replacing our own older output is asked about at a terminal."""
+
+    NEVER = "never"
+    ALWAYS = "always"
+
+
+class Place(StrEnum):
+    """Where an output path starts: the store's folder, or `.headwater/artifacts/<kind>/<store>/`."""
+
+    STORE = "store"
+    ARTIFACTS = "artifacts"
+
+
+@dataclass(frozen=True, slots=True)
+class Lazy:
+    """A function named as `package.module:function`, imported when it is first called for."""
+
+    target: str
+
+    def load(self) -> Callable[..., Any]:
+        module, _, name = self.target.partition(":")
+        function: Callable[..., Any] = getattr(import_module(module), name)
+        return function
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A named group of authoritative files of a store.
+
+    `include` and `exclude` are globs over store-relative paths (`*` within one folder, `**` across folders, matched case-
+    sensitively). `description` is shown in the UI.
+    """
+
+    name: str
+    include: tuple[str, ...]
+    description: str
+    exclude: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """What a recipe reads, under a role: exactly one of a source of its store, another artifact of its store, or
+    (`everything`, workspace recipes only) every source or artifact of the workspace.
+
+    `names` says whether file names enter the fingerprint; a recipe that does not use them leaves them out.
+    `only` narrows a source to files matching these globs.
+    """
+
+    role: str
+    source: str | None = None
+    artifact: str | None = None
+    everything: str | None = None
+    names: bool = True
+    only: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One file or folder that a recipe writes, at `path` below `place`. `folder` outputs hold any number of files."""
+
+    path: str
+    place: Place = Place.ARTIFACTS
+    folder: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A pure function with a version that builds one artifact.
+
+    `body(view, scratch, parameters) -> Summary` (see `assets.engine.view`). `version` rises with every change of the output's
+    bytes for the same input. `libraries` are distributions whose version can change the output; they enter the
+    fingerprint. `output_digest` of a byte-equal recipe is the oid over its files, else `Summary.digest`.
+
+    `content(path) -> str` is the canonical-dump digest of an output that lies on disk, for files that other tools may
+    rewrite without changing what they say. `preview(view, paths) -> Difference` says what replacing the present files
+    would change, without building. `before_replace(path)` frees the way for the new file (stale journals, open connections)
+    or raises Refused.
+    """
+
+    name: str
+    version: int
+    description: str
+    inputs: tuple[Input, ...]
+    outputs: tuple[Output, ...]
+    body: Lazy
+    reproducibility: Reproducibility = Reproducibility.BYTE_EQUAL
+    confirm: Confirm = Confirm.NEVER
+    libraries: tuple[str, ...] = ()
+    parameters: tuple[str, ...] = ()
+    """Names of store settings (`[stores.x.settings]`) that enter the fingerprint and reach the body."""
+    content: Lazy | None = None
+    preview: Lazy | None = None
+    before_replace: Lazy | None = None
+    compare: Lazy | None = None
+    """`compare(left_folder, right_folder) -> list[str]` for `close` artifacts: the differences past the tolerance."""
+    items: Lazy | None = None
+    """`items(view, parameters) -> Iterable[Item]`: makes this an item artifact, whose body builds one item at a time."""
+    fold: Lazy | None = None
+    """`fold(view, scratch, parameters, previous_folder, delta) -> Summary`: the body given its own previous output."""
+    expensive: bool = False
+    """Expensive artifacts run on a schedule or by hand; cheap ones follow their sources."""
+    kinds: tuple[str, ...] = ()
+    """Dagster kinds shown as badges, such as `sqlite`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One key of `[stores.<name>.settings]` for a kind, with its help text and default."""
+
+    name: str
+    default: object
+    help: str
+    choices: tuple[object, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of store: how it is found, what is authoritative in it, and what is built from it."""
+
+    name: str
+    title: str
+    sources: tuple[Source, ...]
+    recipes: tuple[Recipe, ...]
+    markers: tuple[str, ...]
+    """File or folder names (globs on the last parts of a path) whose presence makes a folder a candidate store."""
+    recognise: Lazy
+    """`recognise(storage, marker_path) -> str | None`: the store's root folder ('' for the workspace root) when the marker
+    is ours. Its verdict is cached by the marker's oid."""
+    check: Lazy
+    """`check(storage, root) -> list[Finding]` over the store's text; workspace-relative paths in the findings."""
+    check_version: int = 1
+    fix: Lazy | None = None
+    """`fix(storage, root, findings) -> list[Change]`: safe repairs for `check --fix`."""
+    catalog: Lazy | None = None
+    """`catalog(storage, root) -> dict[table, pyarrow.Table]`: this store's small records for the workspace catalog."""
+    settings: tuple[Setting, ...] = ()
+    git_setup: Lazy | None = None
+    """`git_setup() -> list[GitConfig]`: merge drivers, textconv and attributes of this kind."""
+
+
+@dataclass(slots=True)
+class SummaryTable:
+    """A small table shown in the UI and by `explain`: column names, then rows of JSON scalars (at most a few hundred)."""
+
+    columns: list[str]
+    rows: list[list[Any]]
+
+
+@dataclass(slots=True)
+class Summary:
+    """What a body returns: counts by name, small tables, Markdown and pictures (SVG or PNG bytes) for people, and, for
+    dump-equal and close outputs, the digest of the canonical dump."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    tables: dict[str, SummaryTable] = field(default_factory=dict)
+    markdown: dict[str, str] = field(default_factory=dict)
+    pictures: dict[str, bytes] = field(default_factory=dict)
+    digest: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """What provenance keeps; pictures are left out, they lie in the outputs."""
+        return {
+            "counts": self.counts,
+            "tables": {name: {"columns": table.columns, "rows": table.rows} for name, table in self.tables.items()},
+            "markdown": self.markdown,
+            "digest": self.digest,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One item of an item artifact: a key (unique, becomes a file name when results are files) and what it is made of.
+
+    `inputs` is any JSON value that, with the recipe and parameters, decides the item's bytes (normally file oids)."""
+
+    key: str
+    inputs: Any
+    payload: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,117 @@
+"""What every storage can do, whatever is behind it: the interface the engine and the store classes are written against.
+
+Paths are relative to the storage's root, NFC as given, `/` separated, never empty, absolute, or with `.`/`..` parts; each
+call checks them. No implementation lives here. Light: standard library only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Final, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class FileStat:
+    """One regular file: size in bytes; local files carry mtime_ns, ctime_ns and inode, object stores an ETag in `version`.
+
+    `signature` is what must stay the same for a cached digest to be believed.
+    """
+
+    path: str
+    size: int
+    mtime_ns: int = 0
+    ctime_ns: int = 0
+    inode: int = 0
+    version: str | None = None
+
+    @property
+    def signature(self) -> tuple[int, int, int, int, str | None]:
+        return (self.size, self.mtime_ns, self.ctime_ns, self.inode, self.version)
+
+
+class _Absent:
+    def __repr__(self) -> str:
+        return "ABSENT"
+
+
+ABSENT: Final = _Absent()
+"""`expect=ABSENT`: the write succeeds only where no file lies yet."""
+
+Expect = str | _Absent | None
+"""What must be at the path for a write to happen: an oid of the present bytes, ABSENT, or None for no condition."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One file of a batch: its new bytes (None deletes it), and what must be there now."""
+
+    path: str
+    data: bytes | None
+    expect: Expect = None
+
+
+class Storage(Protocol):
+    """Bytes under one root, local or on an object store. Every write is atomic per file: readers see old or new.
+
+    Errors: `Conflict` when `expect` does not hold; `HeadwaterError` with rule `path-…` for a path that is not safe or that
+    leaves the root through a symbolic link; FileNotFoundError for a missing file; OSError for the rest.
+    """
+
+    url: str
+    """The root as a URL without credentials (`file:///…`, `s3://bucket/prefix`)."""
+    local_root: Path | None
+    """The root folder when the files are local, else None."""
+
+    def scan(self, folder: str = "", *, enter: Callable[[str], bool] | None = None) -> Iterator[FileStat]:
+        """Every regular file below `folder` ('' for the root), sorted by path, symbolic links and special files left out.
+
+        `enter(folder_path)` decides whether a folder is descended into.
+        """
+        ...
+
+    def stat(self, path: str) -> FileStat | None:
+        """The file's stat, or None when no regular file lies there."""
+        ...
+
+    def read(self, path: str, *, limit: int | None = None) -> bytes:
+        """The whole file; raises HeadwaterError (rule `file-too-large`) past `limit` bytes."""
+        ...
+
+    def open(self, path: str) -> BinaryIO:
+        """The file for streaming reads."""
+        ...
+
+    def write(self, path: str, data: bytes, *, expect: Expect = None) -> FileStat:
+        """Replace or create the file atomically and durably; missing folders are made."""
+        ...
+
+    def commit(self, changes: list[Change], *, label: str) -> None:
+        """All the changes or none: completed by the next `recover` when the process dies in between."""
+        ...
+
+    def recover(self) -> list[str]:
+        """Complete or undo every commit that was cut short; returns one line per commit for the user."""
+        ...
+
+    def publish(self, scratch: Path, path: str) -> FileStat:
+        """Move a finished local scratch file (or folder, file by file) to `path` atomically and durably."""
+        ...
+
+    def append(self, path: str, line: bytes) -> None:
+        """Append one complete line (ending in LF) in a single write, durably; local storages only."""
+        ...
+
+    def delete(self, path: str, *, expect: Expect = None) -> None:
+        """Remove a file; no error when it is already gone and nothing was expected."""
+        ...
+
+    def lock(self, name: str, *, timeout: float = 30.0) -> AbstractContextManager[None]:
+        """A polite exclusive lock named `name`; freed by the operating system when its holder dies."""
+        ...
+
+    def fetch(self, path: str, target: Path) -> None:
+        """Copy the file's bytes to a local path (reflink where the file system can)."""
+        ...

@@ -1,0 +1,76 @@
+"""Content ids: `algo:hex`, lower case, the length fixed by the algorithm.
+
+Computing and checking ids belongs here; where objects are stored does not. Light: standard library and blake3.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+from blake3 import blake3
+
+from schemas.canonical import canonical_json
+from schemas.errors import HeadwaterError
+
+HEX_LENGTHS = {"blake3": 64, "sha256": 64, "xxh3": 32}
+"""Hexadecimal digits per algorithm (xxh3 is the 128-bit form)."""
+
+_LOWER_HEX = re.compile(r"[0-9a-f]+\Z")
+_READ_SIZE = 1 << 20
+_MMAP_FROM = 1 << 20
+
+
+def parse_oid(text: str) -> tuple[str, str]:
+    """Split and check an oid; returns (algorithm, hex).
+
+    Raises HeadwaterError (rule `oid-malformed`) for an unknown algorithm, upper case, or a wrong length.
+    """
+    algorithm, colon, digits = text.partition(":")
+    if not colon or algorithm not in HEX_LENGTHS:
+        raise HeadwaterError(
+            f"{text!r} is not a content id",
+            rule="oid-malformed",
+            fix=f"write it as one of {', '.join(HEX_LENGTHS)} followed by ':' and lower-case hexadecimal digits",
+        )
+    if len(digits) != HEX_LENGTHS[algorithm] or not _LOWER_HEX.match(digits):
+        raise HeadwaterError(
+            f"{text!r} is not a {algorithm} id: it needs {HEX_LENGTHS[algorithm]} lower-case hexadecimal digits",
+            rule="oid-malformed",
+            fix="copy the whole id again, in lower case",
+        )
+    return algorithm, digits
+
+
+def bytes_oid(data: bytes | memoryview) -> str:
+    """The blake3 oid of `data`."""
+    return "blake3:" + blake3(data).hexdigest()
+
+
+def json_oid(value: object) -> str:
+    """The blake3 oid of the canonical JSON of `value`."""
+    return bytes_oid(canonical_json(value))
+
+
+def file_oid(path: Path | str, algorithm: str = "blake3") -> str:
+    """The oid of a local file's bytes, read once; blake3 maps large files and uses every core.
+
+    Raises OSError as `open` does. The caller sees to it that `path` is a regular file.
+    """
+    if algorithm == "blake3":
+        hasher = blake3(max_threads=blake3.AUTO)
+        size = Path(path).stat().st_size
+        if size >= _MMAP_FROM:
+            hasher.update_mmap(path)
+        else:
+            with open(path, "rb") as file:
+                hasher.update(file.read())
+        return "blake3:" + hasher.hexdigest()
+    if algorithm == "sha256":
+        digest = hashlib.sha256()
+        with open(path, "rb") as file:
+            while block := file.read(_READ_SIZE):
+                digest.update(block)
+        return "sha256:" + digest.hexdigest()
+    raise HeadwaterError(f"cannot compute {algorithm} ids", rule="oid-malformed", fix="use blake3 or sha256")
