@@ -1,0 +1,141 @@
+"""The entry point `headwater`: every way out of a command ends here, as one clear message and one exit code.
+
+Catching errors and signals belongs here; what commands do lies in the modules that `orchestration.cli.app` names. Light: nothing
+but `sys` is imported for `--version`.
+
+Exit codes: 0 ok, 1 the operation failed, 2 usage, 3 authoritative text is invalid, 4 `status --exit-code` found stale artifacts,
+130 interrupted, 141 the reader of our output went away, 143 terminated.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+from orchestration.cli import VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from orchestration.cli.app import App
+
+FAILED = 1
+USAGE = 2
+INTERRUPTED = 130
+READER_GONE = 141
+TERMINATED = 143
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived; not an Exception, so that only clean-up handlers see it on its way out."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line (without the program name) and return its exit code; never raises."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given == ["--version"]:
+        return _finish(lambda: print(f"headwater {VERSION}"))
+    import signal
+
+    signal.signal(signal.SIGTERM, _terminate)
+    return _finish(lambda: _run(given))
+
+
+def _terminate(number: int, frame: object) -> NoReturn:
+    raise Terminated
+
+
+def _finish(work: Callable[[], int | None]) -> int:
+    """`work()`'s exit code after flushing stdout, so that a full disk or a closed pipe is noticed while we can still say so."""
+    try:
+        code = work()
+        sys.stdout.flush()
+        return code or 0
+    except BrokenPipeError:
+        _silence()
+        return READER_GONE
+    except OSError as error:
+        _silence()
+        print(f"headwater: cannot write the output: {error.strerror}", file=sys.stderr)
+        return FAILED
+    except (KeyboardInterrupt, Terminated) as stop:
+        return TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
+
+
+def _silence() -> None:
+    """Point stdout at the null device: the interpreter flushes it once more on exit and would print a traceback."""
+    import os
+
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
+
+
+def _run(arguments: list[str]) -> int:
+    from orchestration.cli.app import App, cli
+
+    app = App(json="--json" in arguments, debug="--debug" in arguments)
+    try:
+        result = cli.main(arguments, prog_name="headwater", obj=app, standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except Exception as error:
+        if isinstance(error, BrokenPipeError):
+            raise
+        if app.debug:
+            import traceback
+
+            traceback.print_exc()
+        return _report(app, error)
+    finally:
+        app.close()
+
+
+def _report(app: App, error: Exception) -> int:
+    """Show `error` the way the user asked to be spoken to, and return its exit code."""
+    import click
+
+    from schemas.errors import HeadwaterError
+
+    if isinstance(error, click.Abort):
+        # click turns the interrupt of a prompt or a running command into Abort; the end of stdin arrives the same way.
+        end_of_input = isinstance(error.__cause__, EOFError)
+        if not end_of_input:
+            app.note("interrupted")
+            return INTERRUPTED
+        error = HeadwaterError("a question was not answered: the input ended", fix="answer it at a terminal, or pass --yes")
+    elif isinstance(error, click.UsageError):
+        usage = HeadwaterError(error.format_message(), fix=f"see `{_help_command(error)}`", rule="usage")
+        usage.exit_code = USAGE
+        error = usage
+    elif isinstance(error, click.ClickException):
+        error = HeadwaterError(error.format_message())
+    elif isinstance(error, OSError):
+        error = HeadwaterError(_os_message(error), path=_os_path(error))
+    elif not isinstance(error, HeadwaterError):
+        error = HeadwaterError(
+            f"internal error: {type(error).__name__}: {error}",
+            rule="internal",
+            fix="run the same command with --debug and report what it prints",
+        )
+    app.show_error(error)
+    return error.exit_code
+
+
+def _help_command(error: object) -> str:
+    context = getattr(error, "ctx", None)
+    return f"{context.command_path if context else 'headwater'} --help"
+
+
+def _os_message(error: OSError) -> str:
+    return (error.strerror or str(error) or type(error).__name__).lower()
+
+
+def _os_path(error: OSError) -> str | None:
+    name = error.filename
+    if name is None or isinstance(name, int):
+        return None
+    return name.decode(errors="backslashreplace") if isinstance(name, bytes) else str(name)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

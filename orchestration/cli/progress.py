@@ -1,0 +1,75 @@
+"""A progress bar for one terminal line, drawn only once the work has taken a second, so that quick commands stay quiet.
+
+Drawing belongs here; what is being worked on does not. click's own bar was tried: it owns the line while it runs, and lines
+printed above it (one per finished artifact, questions) leave torn bars behind.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from typing import TextIO
+
+APPEARS_AFTER = 1.0
+_REDRAW_EVERY = 0.1
+_WIDTH = 24
+
+
+class Bar:
+    """Progress through `total` things (None: unknown). Call from one thread."""
+
+    def __init__(self, label: str, total: int | None, stream: TextIO, *, shown: bool, color: bool) -> None:
+        self.label = label
+        self.total = total
+        self.done = 0
+        self._stream = stream
+        self._shown = shown
+        self._color = color
+        self._text = ""
+        self._fraction = 0.0
+        self._started = time.monotonic()
+        self._drawn_at = 0.0
+        self._visible = False
+
+    def advance(self, text: str = "", by: int = 1) -> None:
+        """`by` more things are done."""
+        self.done += by
+        self.show(text, 0.0)
+
+    def show(self, text: str, fraction: float | None = None) -> None:
+        """Say what is being worked on, and how far (0 to 1) that one thing is."""
+        self._text = text
+        self._fraction = min(1.0, max(0.0, fraction or 0.0))
+        now = time.monotonic()
+        if self._shown and now - self._started >= APPEARS_AFTER and now - self._drawn_at >= _REDRAW_EVERY:
+            self._drawn_at = now
+            self._draw()
+
+    def clear(self) -> None:
+        """Take the bar off the line so that something else can be printed there."""
+        if self._visible:
+            self._stream.write("\r\x1b[2K")
+            self._stream.flush()
+            self._visible = False
+
+    def close(self) -> None:
+        """Clear the line for good."""
+        self.clear()
+        self._shown = False
+
+    def _draw(self) -> None:
+        if self.total:
+            share = min(1.0, (self.done + self._fraction) / self.total)
+            full = round(share * _WIDTH)
+            body = "█" * full + "░" * (_WIDTH - full)
+            if (getattr(self._stream, "encoding", None) or "").lower().replace("-", "") != "utf8":
+                body = "#" * full + "." * (_WIDTH - full)
+            head = f"{self.label} {body} {self.done:,}/{self.total:,} "
+        else:
+            head = f"{self.label} {self.done:,} " if self.done else f"{self.label} "
+        room = shutil.get_terminal_size().columns - len(head) - 1
+        text = "".join(character if character.isprintable() else "?" for character in self._text)
+        line = head + (text if len(text) <= room else "…" + text[-max(room - 1, 0) :] if room > 1 else "")
+        self._stream.write("\r\x1b[2K" + line)
+        self._stream.flush()
+        self._visible = True

@@ -1,0 +1,71 @@
+"""Which store a kind's command means: by name, by folder, by where one stands, or the only one there is.
+
+Light: standard library only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from schemas.errors import UsageError
+
+if TYPE_CHECKING:
+    from assets.engine.model import Store
+    from resources.workspace import Workspace
+
+
+def choose(workspace: Workspace, stores: Sequence[Store], kind: str, selector: str | None) -> Store:
+    """The one store of `kind` that `selector` (a name or a folder) or the current folder means. Raises UsageError otherwise."""
+    candidates = [store for store in stores if store.kind == kind]
+    if not candidates:
+        raise UsageError(
+            f"there is no {kind} store in {_place(workspace)}",
+            fix=f"start one with `headwater init {kind} FOLDER`, or say where with -C",
+            rule="store-none",
+        )
+    root = workspace.root.local_root
+    if selector is not None:
+        named = [store for store in candidates if selector in (store.name, f"{kind}/{store.name}")]
+        if not named and root is not None:
+            named = _around(candidates, root, Path(selector))
+        if not named:
+            named = [store for store in candidates if store.root == selector.strip("/")]
+        if len(named) != 1:
+            raise UsageError(
+                f"no {kind} store is called {selector!r} or lies there",
+                fix=f"name one of: {_names(candidates)}",
+                rule="store-unknown",
+            )
+        return named[0]
+    here = _around(candidates, root, Path()) if root is not None else []
+    if len(here) == 1:
+        return here[0]
+    if len(candidates) == 1:
+        return candidates[0]
+    raise UsageError(
+        f"the workspace has {len(candidates)} {kind} stores",
+        fix=f"name one of: {_names(candidates)}",
+        rule="store-ambiguous",
+    )
+
+
+def _around(stores: Sequence[Store], root: Path, place: Path) -> list[Store]:
+    """The innermost store whose folder is or contains `place` (relative to the current folder)."""
+    try:
+        relative = place.resolve().relative_to(root.resolve()).as_posix()
+    except ValueError:
+        return []
+    inside = [store for store in stores if store.root == "" or relative == store.root or relative.startswith(store.root + "/")]
+    deepest = max((len(store.root) for store in inside), default=0)
+    return [store for store in inside if len(store.root) == deepest]
+
+
+def _names(stores: Sequence[Store]) -> str:
+    shown = ", ".join(sorted(store.name for store in stores)[:10])
+    return shown if len(stores) <= 10 else f"{shown}, … ({len(stores)} in all)"
+
+
+def _place(workspace: Workspace) -> str:
+    return str(workspace.root.local_root or workspace.root.url)
