@@ -137,6 +137,14 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True)
+class GitConfig:
+    """One setting that git needs in a clone, such as `merge.headwater-tables.driver`. Where it applies is said in `.gitattributes`."""
+
+    key: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
 class Kind:
     """One kind of store: how it is found, what is authoritative in it, and what is built from it."""
 
@@ -158,7 +166,10 @@ class Kind:
     """`catalog(storage, root) -> dict[table, pyarrow.Table]`: this store's small records for the workspace catalog."""
     settings: tuple[Setting, ...] = ()
     git_setup: Lazy | None = None
-    """`git_setup() -> list[GitConfig]`: merge drivers, textconv and attributes of this kind."""
+    """`git_setup() -> list[GitConfig]`: merge drivers and text conversions of this kind, for `headwater git setup`."""
+    migrate: Lazy | None = None
+    """`migrate(storage, root) -> list[Change]`: what brings the store's text to the current format version, validated; []
+    when it is current. Paths are workspace-relative. Raises NewerFormat or InvalidText."""
 
 
 @dataclass(slots=True)
