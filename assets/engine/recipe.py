@@ -138,7 +138,7 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class GitConfig:
-    """One setting that git needs in a clone, such as `merge.headwater-tables.driver`. Where it applies is said in `.gitattributes`."""
+    """One setting that git needs in a clone, such as `merge.headwater-tables.driver`; `.gitattributes` says where it applies."""
 
     key: str
     value: str
