@@ -6,6 +6,7 @@ Computing and checking ids belongs here; where objects are stored does not. Ligh
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from pathlib import Path
 
@@ -74,3 +75,23 @@ def file_oid(path: Path | str, algorithm: str = "blake3") -> str:
                 digest.update(block)
         return "sha256:" + digest.hexdigest()
     raise HeadwaterError(f"cannot compute {algorithm} ids", rule="oid-malformed", fix="use blake3 or sha256")
+
+
+def fd_oid(fd: int, algorithm: str = "blake3") -> str:
+    """The oid of an open file's bytes, from its start; blake3 uses every core on large files.
+
+    Raises OSError, and HeadwaterError (rule `oid-malformed`) for an algorithm we cannot compute.
+    """
+    if algorithm not in ("blake3", "sha256"):
+        raise HeadwaterError(f"cannot compute {algorithm} ids", rule="oid-malformed", fix="use blake3 or sha256")
+    size = os.fstat(fd).st_size
+    if algorithm == "blake3" and size < _MMAP_FROM:
+        data = os.pread(fd, _MMAP_FROM, 0)
+        if len(data) == size:  # else it is growing under us: read on until its end
+            return "blake3:" + blake3(data).hexdigest()
+    hasher = blake3(max_threads=blake3.AUTO) if algorithm == "blake3" else hashlib.sha256()
+    with os.fdopen(os.dup(fd), "rb", buffering=0) as file:
+        file.seek(0)
+        while block := file.read(_READ_SIZE):
+            hasher.update(block)
+    return f"{algorithm}:{hasher.hexdigest()}"

@@ -32,6 +32,10 @@ class FileStat:
         return (self.size, self.mtime_ns, self.ctime_ns, self.inode, self.version)
 
 
+NEVER_ENTERED: Final = frozenset({".git", ".headwater"})
+"""Folders no scan descends into; a scan that starts inside one reads it."""
+
+
 class _Absent:
     def __repr__(self) -> str:
         return "ABSENT"
@@ -98,6 +102,18 @@ class Storage(Protocol):
 
     def publish(self, scratch: Path, path: str) -> FileStat:
         """Move a finished local scratch file (or folder, file by file) to `path` atomically and durably."""
+        ...
+
+    def add(self, path: str, source: bytes | Path, *, oid: str) -> bool:
+        """Put immutable bytes (mode 0444 where there are modes) where none lie yet; `source` itself is left alone.
+
+        Returns False when a file of the same length lies there already. Raises HeadwaterError (rule `oid-mismatch`) when
+        the bytes are not those of `oid`; nothing is written then.
+        """
+        ...
+
+    def digest(self, path: str) -> str:
+        """The blake3 oid of the file's bytes, always read in full."""
         ...
 
     def append(self, path: str, line: bytes) -> None:

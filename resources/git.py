@@ -1,0 +1,263 @@
+"""What we ask of git: where the checkout is, what it ignores and tracks, what a file said at a revision.
+
+Git runs with a repository's hooks, fsmonitor, filters, pager, prompts and optional locks off, because the repository may not
+be trusted; nothing here changes a working tree. Light: subprocess is loaded by the first question that needs git itself.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from schemas.errors import HeadwaterError
+
+if TYPE_CHECKING:
+    import subprocess
+
+_OFF = (
+    "-c", "core.hooksPath=/dev/null",
+    "-c", "core.fsmonitor=false",
+    "-c", "core.untrackedCache=keep",
+    "-c", "core.pager=cat",
+    "-c", "core.quotePath=false",
+    "-c", "protocol.allow=never",
+    "-c", "submodule.recurse=false",
+    "-c", "diff.external=",
+)  # fmt: skip
+_OWN_REPOSITORY = (
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_COMMON_DIR",
+    "GIT_NAMESPACE",
+    "GIT_PREFIX",
+)
+
+
+class GitError(HeadwaterError):
+    """Git is missing or said no."""
+
+
+def top_level(path: Path) -> Path | None:
+    """The root of the checkout that holds the folder `path` (a `.git` folder or file lies in it), None outside of any.
+
+    Found by looking, without running git, so that a hostile or foreign-owned repository has no say in it.
+    """
+    folder = path.absolute()
+    for candidate in (folder, *folder.parents):
+        marker = candidate / ".git"
+        if (marker / "HEAD").is_file() or (marker.is_file() and marker.read_bytes()[:8] == b"gitdir: "):
+            return candidate
+    return None
+
+
+class Git:
+    """Questions to the git checkout whose top level is `root`; paths are relative to it with `/`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def head(self) -> str | None:
+        """The commit id of HEAD, None before the first commit."""
+        answer = self._run(["rev-parse", "--verify", "--quiet", "HEAD^{commit}"], allowed=(0, 1, 128))
+        return answer.decode().strip() or None
+
+    def ignored(self, paths: Iterable[str]) -> set[str]:
+        """Those of `paths` that git ignores. A folder may be given with or without a final `/`."""
+        wanted = [path for path in paths if path]
+        if not wanted:
+            return set()
+        answer = self._run(["check-ignore", "-z", "--stdin"], stdin=_nul(wanted), allowed=(0, 1))
+        return set(_split(answer))
+
+    def tracked(self, paths: Iterable[str]) -> set[str]:
+        """Those of `paths` (files) that are in the index."""
+        wanted = list(paths)
+        if not wanted:
+            return set()
+        found: set[str] = set()
+        for start in range(0, len(wanted), 500):  # paths go into argv: ls-files reads none from stdin
+            names = wanted[start : start + 500]
+            found.update(_split(self._run(["--literal-pathspecs", "ls-files", "-z", "--cached", "--", *names])))
+        return found & set(wanted)
+
+    def is_tracked(self, path: str) -> bool:
+        """Whether the file is in the index."""
+        return path in self.tracked([path])
+
+    def files(self, revision: str, folder: str = "") -> list[str]:
+        """The paths of all files below `folder` at `revision`."""
+        self._check_revision(revision)
+        return _split(
+            self._run(
+                [
+                    "--literal-pathspecs",
+                    "ls-tree",
+                    "-r",
+                    "-z",
+                    "--name-only",
+                    "--full-tree",
+                    revision,
+                    "--",
+                    *([folder] if folder else []),
+                ]
+            )
+        )
+
+    def show(self, revision: str, path: str) -> bytes | None:
+        """The file's bytes at `revision` as they are in the object database (no filters), None when it is not there.
+
+        Raises GitError (rule `git-revision`) for a revision git does not know.
+        """
+        self._check_revision(revision)
+        listed = self._run(["--literal-pathspecs", "ls-tree", "-z", "--full-tree", revision, "--", path])
+        if not listed:
+            return None
+        fields = listed.split(b"\t", 1)[0].split()
+        return self._run(["cat-file", "blob", fields[2].decode()]) if fields[1] == b"blob" else None
+
+    def config_get(self, name: str) -> str | None:
+        """The value of a setting as it holds in this checkout, None when it is not set."""
+        answer = self._run(["config", "-z", "--get", name], allowed=(0, 1))
+        return answer.decode("utf-8", "surrogateescape").rstrip("\0") if answer else None
+
+    def config_set(self, name: str, value: str) -> None:
+        """Set a setting of this clone (`.git/config`)."""
+        self._run(["config", "--local", name, value])
+
+    def config_unset(self, name: str) -> None:
+        """Remove a setting of this clone; no error when it is not set."""
+        self._run(["config", "--local", "--unset-all", name], allowed=(0, 5))
+
+    def ignore_checker(self) -> IgnoreChecker:
+        """A process that answers for one path at a time, for walks that ask per folder."""
+        return IgnoreChecker(self.root)
+
+    def _check_revision(self, revision: str) -> None:
+        if revision.startswith("-") or not self._run(
+            ["rev-parse", "--verify", "--quiet", revision + "^{tree}"], allowed=(0, 1, 128)
+        ):
+            raise GitError(
+                f"git knows no revision {revision!r} here",
+                rule="git-revision",
+                fix="name a commit, branch or tag; `git log` lists them",
+            )
+
+    def _run(self, arguments: list[str], *, stdin: bytes | None = None, allowed: tuple[int, ...] = (0,)) -> bytes:
+        import subprocess
+
+        try:
+            done = subprocess.run(
+                command(self.root, arguments), input=stdin, stdin=None if stdin is not None else subprocess.DEVNULL,
+                capture_output=True, env=environment(), check=False,
+            )  # fmt: skip
+        except FileNotFoundError as error:
+            raise _missing() from error
+        if done.returncode not in allowed:
+            said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+            raise GitError(
+                f"git {arguments[0]} failed: {said[0] if said else f'exit code {done.returncode}'}",
+                rule="git-failed",
+                fix="run the same git command in the workspace to see what is wrong",
+            )
+        return done.stdout
+
+
+class IgnoreChecker:
+    """A running `git check-ignore` that is asked about one path at a time; a context manager. Starts with the first question."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> IgnoreChecker:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def ignored(self, path: str) -> bool:
+        """Whether git ignores `path`; raises GitError when git went away."""
+        process = self._process or self._start()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            process.stdin.write(os.fsencode(path) + b"\0")
+            process.stdin.flush()
+        except BrokenPipeError as error:
+            raise self._gone() from error
+        fields: list[bytes] = []
+        while len(fields) < 4:  # source, line, pattern, path
+            field = bytearray()
+            while (character := process.stdout.read(1)) != b"\0":
+                if not character:
+                    raise self._gone()
+                field += character
+            fields.append(bytes(field))
+        return bool(fields[0]) and not fields[2].startswith(b"!")
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        import subprocess
+
+        arguments = ["check-ignore", "-z", "--stdin", "--verbose", "--non-matching"]
+        try:
+            self._process = subprocess.Popen(
+                command(self._root, arguments),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=environment(),
+            )
+        except FileNotFoundError as error:
+            raise _missing() from error
+        return self._process
+
+    def _gone(self) -> GitError:
+        self.close()
+        return GitError(
+            "git check-ignore ended early", rule="git-failed", fix="run `git status` in the workspace to see what is wrong"
+        )
+
+    def close(self) -> None:
+        """End the process."""
+        process, self._process = self._process, None
+        if process is not None:
+            for stream in (process.stdin, process.stdout):
+                if stream is not None:
+                    stream.close()
+            process.wait()
+
+
+def command(root: Path, arguments: list[str]) -> list[str]:
+    """The argv of a git call in `root` with everything off that a repository could make run."""
+    return ["git", "--no-pager", "-C", str(root), *_OFF, *arguments]
+
+
+def environment() -> Mapping[str, str]:
+    """The environment of a git call: no prompts, no optional locks, no redirection to another repository."""
+    kept = {name: value for name, value in os.environ.items() if name not in _OWN_REPOSITORY}
+    return {
+        **kept,
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_OPTIONAL_LOCKS": "0",
+        "GIT_ASKPASS": "",
+        "SSH_ASKPASS": "",
+        "LC_ALL": "C",
+        "GIT_NO_LAZY_FETCH": "1",
+    }
+
+
+def _nul(paths: list[str]) -> bytes:
+    return b"".join(os.fsencode(path) + b"\0" for path in paths)
+
+
+def _split(answer: bytes) -> list[str]:
+    return [os.fsdecode(name) for name in answer.split(b"\0") if name]
+
+
+def _missing() -> GitError:
+    return GitError("git is not installed", rule="git-missing", fix="install git, or run the command outside of a git checkout")

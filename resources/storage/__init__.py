@@ -1,0 +1,57 @@
+"""Storage: the same calls over a local folder, an S3 bucket, or memory.
+
+`open_storage` picks the implementation and loads it only then. Light: standard library only.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from resources.storage.base import Storage
+from schemas.errors import UsageError
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+
+SCHEMES = ("file", "s3", "memory")
+"""The URL schemes a workspace, remote or build cache may have."""
+
+
+def is_url(root: str) -> bool:
+    """Whether `root` is a URL rather than a local path."""
+    return _URL.match(root) is not None
+
+
+def open_storage(root: str | Path, *, state: Path | None = None) -> Storage:
+    """The storage at a local path or URL (`file://`, `s3://bucket/prefix`, `memory://name`).
+
+    `state` is a local folder for the storage's locks and intent records; without it a local storage uses its own
+    `.headwater/`, a remote one the user's cache folder. Credentials come from the environment or the provider's own
+    configuration, never from the URL. Raises UsageError for a URL with credentials in it or of another scheme.
+    """
+    if isinstance(root, Path) or not is_url(root):
+        from resources.storage.local import LocalStorage
+
+        return LocalStorage(root, state=state)
+    parts = urlsplit(root)
+    shown = f"{parts.scheme}://…"
+    if "@" in parts.netloc:
+        raise UsageError(
+            f"{shown} holds credentials",
+            rule="url-credentials",
+            fix="take them out and set AWS_PROFILE or AWS_ACCESS_KEY_ID instead",
+        )
+    if parts.query or parts.fragment:
+        raise UsageError(f"{shown} has a query or fragment", rule="url-malformed", fix="write s3://bucket/prefix")
+    if parts.scheme == "file":
+        from resources.storage.local import LocalStorage
+
+        if parts.netloc not in ("", "localhost"):
+            raise UsageError(f"{root!r} names another machine", rule="url-malformed", fix="write file:///absolute/path")
+        return LocalStorage(Path(unquote(parts.path)), state=state)
+    if parts.scheme in ("s3", "memory"):
+        from resources.storage.remote import FsspecStorage
+
+        return FsspecStorage(root, state=state)
+    raise UsageError(f"{parts.scheme}:// is not supported", rule="url-scheme", fix=f"use one of {', '.join(SCHEMES)}")

@@ -1,0 +1,556 @@
+"""Files in a local folder: reached by descriptor, replaced atomically and durably, sets completed through intent records.
+
+Each write is: an exclusive temporary file in the same folder, the length checked, the old file's mode kept, fsync, rename,
+fsync of the folder. A failed fsync abandons the temporary file and fails the operation; it is never tried again, because
+the kernel has already forgotten which pages were lost. Temporary files are named
+`.<name>.<machine>-<pid>-<n>.hwtmp`; one whose process is gone is removed by the next scan that meets it.
+Light: standard library only.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from resources.locks import DEFAULT_TIMEOUT, file_lock
+from resources.storage.base import ABSENT, NEVER_ENTERED, Change, Expect, FileStat
+from resources.storage.durable import copy_contents, sync_file, sync_file_system, write_all
+from resources.storage.folders import Folder, open_folder, split_path, symlink_error
+from resources.storage.intents import Intent, carry_out, pending
+from resources.storage.leftovers import is_leftover, temporary_name, unlink_dead
+from schemas.errors import Conflict, HeadwaterError
+from schemas.oid import fd_oid, parse_oid
+
+_BATCH_FROM = 8
+"""From so many files on, one flush of the whole file system is cheaper than one per file (2.7 against 8.9 ms measured)."""
+_OBJECT_MODE = 0o444
+_LOCK = "storage"
+
+
+class LocalStorage:
+    """Storage over the local folder `root`.
+
+    `state` is a folder for this storage's own intent records and locks (`<root>/.headwater` unless given); it must lie on a
+    local file system and belong to no other storage.
+    """
+
+    def __init__(self, root: Path | str, *, state: Path | str | None = None) -> None:
+        self.root = Path(root).absolute()
+        self.local_root: Path | None = self.root
+        self.url = self.root.as_uri()
+        self.state = Path(state).absolute() if state is not None else self.root / ".headwater"
+        self.intents = self.state / "intents"
+        self.locks = self.state / "locks"
+
+    def __repr__(self) -> str:
+        return f"LocalStorage({str(self.root)!r})"
+
+    # reading
+
+    def walk(
+        self, folder: str = "", *, enter: Callable[[str], bool] | None = None
+    ) -> Iterator[tuple[str, list[os.DirEntry[str]], Folder]]:
+        """Each folder below `folder`, parents first and names in order: its path, its regular files, itself opened.
+
+        The entries and the opened folder are good until the next step. A missing `folder` yields nothing; leftovers of
+        killed processes met on the way are removed at the end.
+        """
+        leftovers: list[str] = []
+        try:
+            with self._folder(split_path(folder, root_allowed=True)) as top:
+                yield from self._walk(top, enter, leftovers)
+        except FileNotFoundError:
+            return
+        if leftovers:
+            self._sweep(leftovers)
+
+    def _walk(
+        self, folder: Folder, enter: Callable[[str], bool] | None, leftovers: list[str]
+    ) -> Iterator[tuple[str, list[os.DirEntry[str]], Folder]]:
+        where = folder.where
+        prefix = f"{where}/" if where else ""
+        files: list[os.DirEntry[str]] = []
+        below: list[str] = []
+        for entry in folder.entries():
+            if entry.is_file(follow_symlinks=False):
+                if is_leftover(entry.name):
+                    leftovers.append(prefix + entry.name)
+                else:
+                    files.append(entry)
+            elif entry.is_dir(follow_symlinks=False) and entry.name not in NEVER_ENTERED:
+                below.append(entry.name)
+        files.sort(key=_name)
+        yield where, files, folder
+        below.sort()
+        for name in below:
+            if enter is None or enter(prefix + name):
+                try:
+                    child = folder.child(name)
+                except (FileNotFoundError, NotADirectoryError, HeadwaterError):
+                    continue  # removed or replaced since it was listed
+                with child:
+                    yield from self._walk(child, enter, leftovers)
+
+    def scan(self, folder: str = "", *, enter: Callable[[str], bool] | None = None) -> Iterator[FileStat]:
+        """As the protocol says. A folder that cannot be listed raises its OSError: it must not pass for an empty one."""
+        found: list[FileStat] = []
+        for where, files, _opened in self.walk(folder, enter=enter):
+            prefix = f"{where}/" if where else ""
+            for entry in files:
+                with suppress(FileNotFoundError):
+                    found.append(_file_stat(prefix + entry.name, entry.stat(follow_symlinks=False)))
+        found.sort(key=_path)
+        yield from found
+
+    def stat(self, path: str) -> FileStat | None:
+        try:
+            with self._parent(path) as (folder, name):
+                status = folder.stat(name)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return _file_stat(path, status) if stat.S_ISREG(status.st_mode) else None
+
+    def read(self, path: str, *, limit: int | None = None) -> bytes:
+        with self.open(path) as file:
+            if limit is None:
+                return file.read()
+            data = file.read(limit + 1)
+        if len(data) > limit:
+            raise _too_large(path, limit)
+        return data
+
+    def open(self, path: str) -> BinaryIO:
+        with self._parent(path) as (folder, name):
+            return os.fdopen(read_regular(folder, name, path), "rb")
+
+    def digest(self, path: str) -> str:
+        """The blake3 oid of the file's bytes, read by descriptor."""
+        with self._parent(path) as (folder, name):
+            fd = read_regular(folder, name, path)
+        try:
+            return fd_oid(fd)
+        finally:
+            os.close(fd)
+
+    def fetch(self, path: str, target: Path) -> None:
+        with self._parent(path) as (folder, name):
+            source = read_regular(folder, name, path)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)
+            copy = os.open(target, flags, 0o666)
+            try:
+                copy_contents(source, copy, str(target))
+            finally:
+                os.close(copy)
+        finally:
+            os.close(source)
+
+    # writing
+
+    def write(self, path: str, data: bytes, *, expect: Expect = None) -> FileStat:
+        if expect is not None:
+            self._check(path, expect)  # before anything is created; again under the lock
+        with self._parent(path, create=True) as (folder, name):
+            temporary = _stage(folder, name, path, data)
+            try:
+                with self._guard(expect):
+                    if expect is not None:
+                        self._check(path, expect)
+                    folder.rename(temporary, folder, name)
+            except BaseException:
+                _discard(folder, temporary)
+                raise
+            folder.sync()
+            return _file_stat(path, folder.stat(name))
+
+    def delete(self, path: str, *, expect: Expect = None) -> None:
+        with self._guard(expect):
+            if expect is not None:
+                self._check(path, expect)
+            with suppress(FileNotFoundError, NotADirectoryError), self._parent(path) as (folder, name):
+                folder.unlink(name)
+                folder.sync()
+
+    def append(self, path: str, line: bytes) -> None:
+        """As the protocol says; a tail left torn by a killed writer is the caller's to repair first, under its lock.
+
+        Raises OSError (ENOSPC) when the system took only a part of the line.
+        """
+        if not line.endswith(b"\n"):
+            raise ValueError("an appended line must end with a line feed")
+        with self._parent(path, create=True) as (folder, name):
+            made = not _exists(folder, name)
+            fd = read_regular(folder, name, path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+            try:
+                if os.write(fd, line) != len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+                sync_file(fd)
+            finally:
+                os.close(fd)
+            if made:
+                folder.sync()
+
+    def add(self, path: str, source: bytes | Path, *, oid: str) -> bool:
+        """As the protocol says; the bytes are hashed while they are copied, and linked into place only when they match."""
+        size = len(source) if isinstance(source, bytes) else source.stat().st_size
+        present = self.stat(path)
+        if present is not None and present.size == size:
+            return False
+        with self._parent(path, create=True) as (folder, name):
+            temporary = _stage(folder, name, path, source, mode=_OBJECT_MODE, oid=oid)
+            try:
+                if present is not None:
+                    folder.rename(temporary, folder, name)  # torn by an earlier crash: its length is wrong
+                else:
+                    with suppress(FileExistsError):
+                        folder.link(temporary, name)
+                    folder.unlink(temporary)
+            except BaseException:
+                _discard(folder, temporary)
+                raise
+            folder.sync()
+        return True
+
+    def commit(self, changes: list[Change], *, label: str) -> None:
+        """As the protocol says: new bytes are flushed beside their targets, `expect` is checked for every file under the
+        storage's lock, then one record is made durable and carried out."""
+        if not changes:
+            return
+        if len({change.path for change in changes}) != len(changes):
+            raise ValueError("one path twice in a commit")
+        if len(changes) == 1 and changes[0].data is not None:
+            self.write(changes[0].path, changes[0].data, expect=changes[0].expect)
+            return
+        for change in changes:
+            self._check(change.path, change.expect)
+        intent = Intent(label, removals=[change.path for change in changes if change.data is None])
+        writes = [(change.path, change.data) for change in changes if change.data is not None]
+        with self._staging(intent, writes), self._locked():
+            for change in changes:
+                self._check(change.path, change.expect)
+            self._conclude(intent)
+
+    def publish(self, scratch: Path, path: str) -> FileStat:
+        """As the protocol says. A folder replaces the set of files below `path`: those not in it are removed. Its FileStat
+        is of the folder: the summed size of its files, no times."""
+        if scratch.is_dir() and not scratch.is_symlink():
+            return self._publish_folder(scratch, path)
+        with self._parent(path, create=True) as (folder, name):
+            temporary = _stage(folder, name, path, scratch, take=True)
+            try:
+                with self._guard(None):
+                    folder.rename(temporary, folder, name)
+            except BaseException:
+                _discard(folder, temporary)
+                raise
+            folder.sync()
+            return _file_stat(path, folder.stat(name))
+
+    def _publish_folder(self, scratch: Path, path: str) -> FileStat:
+        files: dict[str, Path] = {}
+        for base, names, members in os.walk(scratch):
+            for name in members:
+                member = Path(base, name)
+                if member.is_symlink() or not member.is_file():
+                    raise symlink_error(f"{path}/{member.relative_to(scratch).as_posix()}")
+                files[f"{path}/{member.relative_to(scratch).as_posix()}"] = member
+            names.sort()
+        intent = Intent(f"publish {path}")
+        size = sum(member.stat().st_size for member in files.values())
+        with self._folder(split_path(path), create=True):
+            """The folder itself exists even when the set is empty."""
+        with self._staging(intent, sorted(files.items()), take=True), self._locked():
+            intent.removals, intent.prune = self._superfluous(path, set(files))
+            self._conclude(intent)
+        return FileStat(path, size)
+
+    def _superfluous(self, path: str, wanted: set[str]) -> tuple[list[str], list[str]]:
+        """What lies below `path` and is not wanted: files (and links), then the folders that become empty, deepest first."""
+        keep = {file[:end] for file in wanted for end, character in enumerate(file) if character == "/"}
+        removals: list[str] = []
+        folders: list[str] = []
+        stack = [path]
+        while stack:
+            where = stack.pop()
+            with self._folder(split_path(where)) as folder:
+                for entry in folder.entries():
+                    below = f"{where}/{entry.name}"
+                    if entry.is_dir(follow_symlinks=False):
+                        stack.append(below)
+                        if below not in keep:
+                            folders.append(below)
+                    elif below not in wanted and not is_leftover(entry.name):
+                        removals.append(below)
+        return sorted(removals), sorted(folders, key=lambda folder: -folder.count("/"))
+
+    # sets
+
+    def recover(self) -> list[str]:
+        if not pending(self.intents):
+            return []
+        with file_lock(self.locks, _LOCK):
+            return self._complete_pending()
+
+    def lock(self, name: str, *, timeout: float = DEFAULT_TIMEOUT) -> AbstractContextManager[None]:
+        return file_lock(self.locks, f"user {name}", timeout=timeout)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """The storage's own lock, with every set that was cut short completed first."""
+        with file_lock(self.locks, _LOCK):
+            self._complete_pending()
+            yield
+
+    @contextmanager
+    def _guard(self, expect: Expect) -> Iterator[None]:
+        """What an unconditional write needs is only that no older set is carried out after it."""
+        if expect is None and not pending(self.intents):
+            yield
+        else:
+            with self._locked():
+                yield
+
+    def _complete_pending(self) -> list[str]:
+        lines: list[str] = []
+        for record in pending(self.intents):
+            intent = Intent.from_json(record.read_bytes())
+            if intent is None:
+                lines.append(f"{record.name}: left alone, it was written by another version")
+                continue
+            lines.append(f"completed: {intent.label}")
+            lines.extend(carry_out(self.root, intent))
+            self._forget(record)
+        return lines
+
+    def _conclude(self, intent: Intent) -> None:
+        self.intents.mkdir(parents=True, exist_ok=True)
+        with open_folder(self.intents, ()) as folder:
+            name = f"{os.getpid():08d}.json"
+            temporary = _stage(folder, name, name, intent.to_json())
+            folder.rename(temporary, folder, name)
+            folder.sync()
+        troubles = carry_out(self.root, intent)
+        self._forget(self.intents / name)
+        if troubles:
+            raise HeadwaterError("; ".join(troubles), rule="commit-incomplete", fix="move what lies in the way and try again")
+
+    def _forget(self, record: Path) -> None:
+        """Durably, or a power cut could bring back a record whose removals name files made anew since."""
+        with open_folder(self.intents, ()) as folder:
+            with suppress(FileNotFoundError):
+                folder.unlink(record.name)
+            folder.sync()
+
+    @contextmanager
+    def _staging(self, intent: Intent, files: Sequence[tuple[str, bytes | Path]], *, take: bool = False) -> Iterator[None]:
+        """Put the new bytes of a set beside their targets, flushed, and remove them again when the set does not come about."""
+        batched = len(files) >= _BATCH_FROM
+        staged: list[str] = []
+        try:
+            for path, source in files:
+                with self._parent(path, create=True) as (folder, name):
+                    temporary = _stage(folder, name, path, source, sync=not batched, take=take)
+                    staged.append("/".join((*split_path(path)[:-1], temporary)))
+                intent.moves.append((staged[-1], path))
+            if batched:
+                sync_file_system(self.root, [self.root / path for path in staged])
+            yield
+        except BaseException:
+            if not pending(self.intents):
+                for path in staged:
+                    with suppress(OSError), self._parent(path) as (folder, name):
+                        folder.unlink(name)
+            raise
+
+    # paths
+
+    def _folder(self, parts: tuple[str, ...], *, create: bool = False) -> AbstractContextManager[Folder]:
+        if create:
+            self.root.mkdir(parents=True, exist_ok=True)
+        return open_folder(self.root, parts, create=create)
+
+    @contextmanager
+    def _parent(self, path: str, *, create: bool = False) -> Iterator[tuple[Folder, str]]:
+        parts = split_path(path)
+        with self._folder(parts[:-1], create=create) as folder:
+            yield folder, parts[-1]
+
+    def _check(self, path: str, expect: Expect) -> None:
+        """Raise Conflict unless what lies at `path` is what the caller read."""
+        if expect is None:
+            split_path(path)
+            return
+        try:
+            with self._parent(path) as (folder, name):
+                if expect is ABSENT:
+                    folder.stat(name)
+                    raise _conflict(path, "it exists already")
+                assert isinstance(expect, str)
+                fd = read_regular(folder, name, path)
+        except (FileNotFoundError, NotADirectoryError):
+            if expect is ABSENT:
+                return
+            raise _conflict(path, "it was removed") from None
+        try:
+            if fd_oid(fd, parse_oid(expect)[0]) != expect:
+                raise _conflict(path, "it was changed")
+        finally:
+            os.close(fd)
+
+    def _sweep(self, paths: list[str]) -> None:
+        """Remove temporary files whose process is gone, unless a set that still needs them is waiting to be completed."""
+        if pending(self.intents):
+            return
+        for path in paths:
+            with suppress(OSError, HeadwaterError), self._parent(path) as (folder, name):
+                unlink_dead(folder, name)
+
+
+def _name(entry: os.DirEntry[str]) -> str:
+    return entry.name
+
+
+def _path(found: FileStat) -> str:
+    return found.path
+
+
+def _file_stat(path: str, status: os.stat_result) -> FileStat:
+    return FileStat(path, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+
+
+def _exists(folder: Folder, name: str) -> bool:
+    try:
+        folder.stat(name)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def read_regular(folder: Folder, name: str, path: str, flags: int = os.O_RDONLY) -> int:
+    """Open without blocking and look at what was opened, so that a pipe or device cannot hang us."""
+    try:
+        fd = folder.open(name, flags)
+    except IsADirectoryError as error:
+        raise _not_regular(path) from error
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # a pipe without a reader, a socket
+            raise _not_regular(path) from error
+        error.filename = path
+        raise
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise _not_regular(path)
+    return fd
+
+
+def _stage(
+    folder: Folder,
+    name: str,
+    path: str,
+    source: bytes | Path,
+    *,
+    mode: int | None = None,
+    oid: str | None = None,
+    sync: bool = True,
+    take: bool = False,
+) -> str:
+    """Put `source` under a temporary name in `folder`, complete and flushed; returns that name.
+
+    The mode is `mode`, else that of the file it will replace, else what the umask gives. `take` moves a scratch file in
+    instead of copying it where both lie on one file system. With `oid`, other bytes raise HeadwaterError (`oid-mismatch`).
+    """
+    old = _replaceable(folder, name, path)
+    temporary = temporary_name(name)
+    try:
+        taken = take and isinstance(source, Path) and _take(folder, source, temporary)
+        if taken:
+            fd = folder.open(temporary, os.O_RDONLY)
+        else:
+            fd = folder.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        try:
+            if isinstance(source, bytes):
+                write_all(fd, source, path)
+            elif not taken:
+                _copy_in(source, fd, path)
+            if oid is not None and fd_oid(fd, parse_oid(oid)[0]) != oid:
+                raise HeadwaterError(
+                    f"the bytes for {path} are not those of {oid}", rule="oid-mismatch", path=path, fix="fetch them again"
+                )
+            if hasattr(os, "fchmod"):
+                if mode is not None:
+                    os.fchmod(fd, mode)
+                elif old is not None:
+                    os.fchmod(fd, stat.S_IMODE(old.st_mode))
+            if sync:
+                sync_file(fd)
+        finally:
+            os.close(fd)
+    except BaseException:
+        _discard(folder, temporary)
+        raise
+    return temporary
+
+
+def _replaceable(folder: Folder, name: str, path: str) -> os.stat_result | None:
+    try:
+        status = folder.stat(name)
+    except FileNotFoundError:
+        return None
+    if stat.S_ISLNK(status.st_mode):
+        raise symlink_error(path)
+    if not stat.S_ISREG(status.st_mode):
+        raise _not_regular(path)
+    return status
+
+
+def _take(folder: Folder, source: Path, temporary: str) -> bool:
+    try:
+        folder.take(str(source), temporary)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        return False
+    return True
+
+
+def _copy_in(source: Path, target: int, path: str) -> None:
+    fd = os.open(source, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    try:
+        copy_contents(fd, target, path)
+    finally:
+        os.close(fd)
+
+
+def _discard(folder: Folder, temporary: str) -> None:
+    with suppress(OSError):
+        folder.unlink(temporary)
+
+
+def _conflict(path: str, what: str) -> Conflict:
+    return Conflict(
+        f"not written, because {what} since it was read",
+        rule="write-conflict",
+        path=path,
+        fix="run the command again on the new text",
+    )
+
+
+def _not_regular(path: str) -> HeadwaterError:
+    return HeadwaterError(
+        f"{path!r} is not a regular file", rule="path-not-a-file", path=path, fix="move the folder, pipe or device out of the way"
+    )
+
+
+def _too_large(path: str, limit: int) -> HeadwaterError:
+    return HeadwaterError(
+        f"the file is larger than the {limit:,} bytes this format allows",
+        rule="file-too-large",
+        path=path,
+        fix="split the file, or move bulk data into a format made for it",
+    )
