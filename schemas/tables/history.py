@@ -79,6 +79,12 @@ class Header(_Strict):
     log: Literal[1] = 1
     project: str = Field(min_length=1, max_length=64)
 
+    @field_validator("log", mode="before")
+    @classmethod
+    def _no_boolean(cls, value: object) -> object:
+        # True equals 1, which a literal of 1 would accept.
+        return str(value) if isinstance(value, bool) else value
+
 
 class Splice(_Strict):
     """One file's new bytes, as what replaces `cut` bytes at offset `at`; `cut` null replaces the whole file.
