@@ -11,8 +11,7 @@ import unicodedata
 from schemas import paths
 
 MOST_CHARACTERS = 63
-YAML_WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null", "~", ""})
-"""Plain scalars that some YAML reader turns into a boolean or null."""
+_DIRECTION_MARKS = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
 
 
 def same_name(name: str) -> str:
@@ -29,7 +28,7 @@ def problem(name: str) -> tuple[str, str] | None:
     if unicodedata.normalize("NFC", name) != name:
         return "the name is not in Unicode form NFC", f"write it as {unicodedata.normalize('NFC', name)!r}"
     for char in name:
-        if unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"}:
+        if unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"} or unicodedata.bidirectional(char) in _DIRECTION_MARKS:
             return f"the name holds the control character U+{ord(char):04X}", "remove it"
         if char in "./\\":
             return f"the name holds {char!r}, which separates names from each other", f"replace {char!r} by '_'"

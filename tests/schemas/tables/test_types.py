@@ -220,5 +220,5 @@ def test_the_sqlite_check_accepts_every_canonical_cell_and_no_other_text(cells: 
                 assert taken or not kind.accepts(cell)
             elif "\0" not in cell:
                 # A negative zero and leading zeros of a decimal are beyond what GLOB can say.
-                assert taken == kind.accepts(cell) or kind.base == "decimal" and taken, (kind, cell)
+                assert taken == kind.accepts(cell) or (kind.base == "decimal" and taken), (kind, cell)
         connection.execute("drop table t")
