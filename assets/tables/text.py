@@ -1,0 +1,162 @@
+"""A tables project as its recipes meet it: is a folder one, what is wrong with its text, which file holds which table.
+
+The rules of the text are in `schemas.tables`, reading and editing it in `resources.tables`; here they are put behind the
+functions that the kind's declaration names, and behind the view of a build.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from resources.storage.base import Storage
+from schemas.errors import HeadwaterError, InvalidText
+from schemas.findings import Finding
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from assets.engine.view import View
+    from assets.tables.load import TableText
+    from schemas.tables.model import Project
+
+PROJECT_FILE = "project.yaml"
+_RECOGNISE_LIMIT = 4 << 20
+_TOP_KEY = re.compile(rb"""^(?:\xef\xbb\xbf)?["']?(version|tables)["']?[ \t]*:""", re.MULTILINE)
+
+
+def recognise(storage: Storage, marker: str) -> str | None:
+    """The project folder when `marker` is a `project.yaml` of ours, else None.
+
+    Ours is one with `version` and `tables` at the top level. Only the lines are looked at: a file that does not parse must
+    still be a project, with a finding, and other tools have files of this name too.
+    """
+    folder, _, name = marker.rpartition("/")
+    stat = storage.stat(marker)
+    if name != PROJECT_FILE or stat is None or stat.size > _RECOGNISE_LIMIT:
+        return None
+    keys = {match[1] for match in _TOP_KEY.finditer(storage.read(marker))}
+    return folder if keys == {b"version", b"tables"} else None
+
+
+def check(storage: Storage, root: str) -> list[Finding]:
+    """Everything wrong with the project's text, cells, keys and relationships included."""
+    from resources.tables.store import TablesStore
+
+    return TablesStore(storage, root).check()
+
+
+def open_project(view: View) -> tuple[Project, dict[str, TableText]]:
+    """The project of a build and, by name, each table with its file.
+
+    Raises InvalidText when `project.yaml` breaks a rule or a file that must exist does not.
+    """
+    from assets.tables.load import TableText
+    from schemas.tables.project import read_project
+
+    project = read_project(view.read("project", PROJECT_FILE), view.workspace_path(PROJECT_FILE))
+    present = {file.path for file in view.files("data")}
+    texts = {}
+    for name, table in project.tables.items():
+        there = table.data_file in present
+        if not there and table.rows == "required":
+            refuse(view, f"{table.data_file} is missing")
+        path = view.local("data", table.data_file) if there else None
+        texts[name] = TableText(project, table, path, view.workspace_path(table.data_file))
+    return project, texts
+
+
+def refuse(view: View, problem: str) -> NoReturn:
+    """Raise InvalidText with all that is wrong with the text of a build whose rows a database has refused for `problem`.
+
+    Raises HeadwaterError with `problem` itself in the case that the text check finds nothing.
+    """
+    findings = [finding for finding in check(view.storage, view.root) if finding.blocking]
+    if findings:
+        raise InvalidText(findings)
+    view.verify()
+    raise HeadwaterError(
+        f"{problem}, but the text check finds nothing wrong",
+        path=view.workspace_path(PROJECT_FILE),
+        rule="tables-refused-by-database",
+        fix="report this project as a bug in Headwater",
+    )
+
+
+def catalog(storage: Storage, root: str) -> dict[str, pa.Table]:
+    """The project's schema as small tables for the workspace catalog: `tables`, `columns`, `relationships`.
+
+    Raises InvalidText when `project.yaml` cannot be read.
+    """
+    import pyarrow as pa
+
+    from schemas.tables.project import read_project
+
+    path = f"{root}/{PROJECT_FILE}" if root else PROJECT_FILE
+    project = read_project(storage.read(path), path)
+    text, flag = pa.string(), pa.bool_()
+    tables = [
+        {"table": name, "title": table.title, "description": table.description, "file": table.data_file, "key": table.primary_key}
+        for name, table in project.tables.items()
+    ]
+    columns = [
+        {
+            "table": name,
+            "position": position,
+            "column": key,
+            "type": column.type,
+            "nullable": column.is_nullable,
+            "in_key": key in table.primary_key,
+            "title": column.title,
+            "unit": column.unit,
+            "description": column.description,
+        }
+        for name, table in project.tables.items()
+        for position, (key, column) in enumerate(table.columns.items(), 1)
+    ]
+    relationships = [
+        {
+            "relationship": name,
+            "child": found.child.table,
+            "child_columns": found.child.columns,
+            "parent": found.parent.table,
+            "parent_columns": found.parent.columns,
+            "cardinality": found.cardinality,
+            "on_delete": found.on_delete,
+            "on_update": found.on_update,
+        }
+        for name, found in project.relationships.items()
+    ]
+    names = pa.list_(text)
+    return {
+        "tables": _records(tables, table=text, title=text, description=text, file=text, key=names),
+        "columns": _records(
+            columns,
+            table=text,
+            position=pa.int32(),
+            column=text,
+            type=text,
+            nullable=flag,
+            in_key=flag,
+            title=text,
+            unit=text,
+            description=text,
+        ),
+        "relationships": _records(
+            relationships,
+            relationship=text,
+            child=text,
+            child_columns=names,
+            parent=text,
+            parent_columns=names,
+            cardinality=text,
+            on_delete=text,
+            on_update=text,
+        ),
+    }
+
+
+def _records(rows: list[dict[str, Any]], **types: pa.DataType) -> pa.Table:
+    import pyarrow as pa
+
+    return pa.Table.from_pylist(rows, pa.schema(list(types.items())))
