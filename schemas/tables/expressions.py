@@ -49,6 +49,7 @@ _NOT_DETERMINISTIC = frozenset(
     ]
 )
 _MOMENT_FUNCTIONS = frozenset(["date", "time", "datetime", "julianday", "unixepoch", "strftime", "timediff"])
+
 _MOMENT_WORDS = frozenset({"now", "localtime", "utc"})
 _NOT_IN_EXPRESSIONS = frozenset(
     ["select", "raise", "attach", "pragma", "insert", "update", "delete", "drop", "create", "load_extension"]

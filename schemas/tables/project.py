@@ -181,7 +181,8 @@ _WORDS = {
 def _shape_findings(invalid: ValidationError, document: Document, path: str, place: Any) -> list[Finding]:
     grouped: dict[Pointer, list[Any]] = {}
     for error in invalid.errors(include_url=False, include_input=True):
-        grouped.setdefault(_known_part(document.value, error["loc"], error["type"] == "missing"), []).append(error)
+        pointer = _known_part(document.value, error["loc"], error["type"] == "missing")
+        grouped.setdefault(pointer, []).append(error)
     findings = []
     for pointer, errors in grouped.items():
         first = errors[0]
@@ -226,11 +227,9 @@ def _known_part(value: Any, location: tuple[int | str, ...], missing: bool) -> P
     """The longest start of a pydantic location that exists in the document (union members add names of their own)."""
     at: list[str | int] = []
     for step in location:
-        if (isinstance(value, dict) and step in value) or (
-            isinstance(value, list) and isinstance(step, int) and step < len(value)
-        ):
-            value = value[step]
-        else:
+        inside = step in value if isinstance(value, dict) else isinstance(value, list) and isinstance(step, int)
+        if not inside:
             return (*at, location[-1]) if missing else tuple(at)
+        value = value[step]
         at.append(step)
     return tuple(at)

@@ -12,11 +12,14 @@ Choices, each measured on SQLite 3.54:
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from schemas.tables.model import Column, Computed, Index, Literals, Project, Relationship, Table
 from schemas.tables.spelling import decimal_cell
 from schemas.tables.types import ColumnType, sql_text
+
+if TYPE_CHECKING:
+    from schemas.tables.duckdb_sql import Dropped
 
 _ACTIONS = {
     "no_action": "NO ACTION",
@@ -202,6 +205,8 @@ def orphan_query(found: Relationship) -> str:
     )
 
 
-def row_values(names: list[str], values: list[Any]) -> str:
-    """`id=3, name='x'` for messages."""
-    return ", ".join(f"{name}={'NULL' if value is None else value}" for name, value in zip(names, values, strict=True))
+def duckdb_ddl(project: Project) -> tuple[list[str], list[Dropped]]:
+    """The DuckDB statements and what they do not enforce; see `schemas.tables.duckdb_sql`."""
+    from schemas.tables import duckdb_sql
+
+    return duckdb_sql.duckdb_ddl(project)
