@@ -395,7 +395,7 @@ def _cell_spans(raw: str) -> list[tuple[int, int]]:
 
 
 def _scan(body: str, inside: bool) -> tuple[bool, int, int]:
-    """Walk one line: (a quoted cell is open at its end, offset of the first error, offset of the last opening quote); -1 is none."""
+    """Walk one line: (quoted cell open at its end, offset of the first error, offset of the last opening quote); -1 is none."""
     at, opened, length = 0, -1, len(body)
     while True:
         if inside:
