@@ -1,0 +1,213 @@
+"""`headwater build`: bring artifacts up to date, asking first where something would be replaced.
+
+What is fresh and what a build does is the engine's business, recording runs Dagster's (`orchestration.launch`); the questions,
+the progress display and the exit code belong here. Light until something has to be built.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from orchestration.cli.app import App, command, counted, dry_run_option, pass_app, select_argument, yes_option
+from orchestration.cli.words import OUTCOME_COLOURS, duration, nothing_here
+
+if TYPE_CHECKING:
+    from assets.engine.model import Outcome, Policy, Question, Ref, State
+
+_BAD = ("failed", "blocked", "refused")
+
+
+@command("build")
+@select_argument
+@click.option("--force", is_flag=True, help="Build even what is fresh, without the build cache.")
+@yes_option
+@click.option(
+    "--confirm", multiple=True, metavar="DIGEST", help="Agree to the replacement whose plan has this digest; repeatable."
+)
+@dry_run_option
+@pass_app
+def build(app: App, select: tuple[str, ...], force: bool, yes: bool, confirm: tuple[str, ...], dry_run: bool) -> int:
+    """Bring artifacts up to date: build them, or restore them from the build cache.
+
+    At a terminal, what a replacement would change is shown and asked about. In a script, what Headwater made is replaced, and a
+    file that was edited or is unknown is refused with its difference and the digest to pass to --confirm.
+    """
+    engine = app.engine()
+    states = engine.status(select)
+    if not states:
+        nothing_here(app)
+        return 0
+    stale = {state.ref for state in states if force or str(state.freshness) != "fresh"}
+    if dry_run:
+        return _show_plan(app, states, stale, engine.questions(select))
+    if not stale:
+        _report_if_lost(app)
+        return _show_fresh(app, states)
+    started = time.monotonic()
+    policy = app.policy(yes=yes, force=force, confirm=confirm, use_cache=not force)
+    agreed, declined = _ask(app, engine.questions(select) if policy.ask else (), policy)
+    outcomes = _without(app, states, stale, declined)
+    for outcome in outcomes:
+        show_outcome(app, outcome)
+    settled = {outcome.ref for outcome in outcomes}
+    wanted = [state.ref for state in states if state.ref not in settled]
+    outcomes += run(app, wanted, replace(policy, ask=None, confirm=policy.confirm | agreed))
+    return show_summary(app, outcomes, time.monotonic() - started)
+
+
+def run(app: App, refs: Sequence[Ref], policy: Policy) -> list[Outcome]:
+    """Build `refs` through Dagster in this process, showing each outcome as it comes; also what other commands build with."""
+    from orchestration.launch import run_build
+
+    if not refs:
+        return []
+    shown: set[Ref] = set()
+    with app.progress("build", len(refs)) as bar:
+
+        def progress(ref: Ref, phase: str, fraction: float | None) -> None:
+            bar.show(f"{ref} {phase}", fraction)
+
+        def done(outcome: Outcome) -> None:
+            shown.add(outcome.ref)
+            show_outcome(app, outcome)
+            bar.advance()
+
+        return run_build(app.engine(), refs, policy, progress=progress, done=done)
+
+
+def show_outcome(app: App, outcome: Outcome) -> None:
+    """One artifact's outcome: a JSON line, or a line for people with what went wrong below it."""
+    word = str(outcome.result)
+    detail = _counts(outcome.summary.get("counts", {})) if word == "built" else ""
+    time_taken = app.style(duration(outcome.seconds), "dim") if outcome.seconds else ""
+    cells = [app.style(f"{word:<8}", OUTCOME_COLOURS[word]), str(outcome.ref), time_taken, detail]
+    # What stayed fresh is counted in the last line; people look for what changed.
+    app.emit(outcome.to_json(), None if word == "fresh" else "  ".join(filter(None, cells)))
+    for path in outcome.rescued:
+        app.note(f"  rescued the present file to {path}")
+    if outcome.error is not None and not app.json:
+        show_failure(app, outcome.error)
+    elif word in _BAD:
+        for reason in outcome.reasons:
+            app.note(f"  {reason}")
+
+
+def show_failure(app: App, error: Exception) -> None:
+    """What an artifact failed with, under its line."""
+    from schemas.errors import HeadwaterError
+
+    if isinstance(error, HeadwaterError):
+        app.show_error(error)
+    else:
+        app.note(f"  {type(error).__name__}: {error}")
+
+
+def show_summary(app: App, outcomes: Sequence[Outcome], seconds: float) -> int:
+    """The last line for people, and the exit code: 0, 3 when invalid text is the only reason for what failed, else 1."""
+    counts = Counter(str(outcome.result) for outcome in outcomes)
+    parts = [f"{counts[word]} {app.style(word, colour)}" for word, colour in OUTCOME_COLOURS.items() if counts[word]]
+    app.say(f"{counted(len(outcomes), 'artifact')} in {duration(seconds)}: {', '.join(parts)}")
+    bad = [outcome for outcome in outcomes if str(outcome.result) in _BAD]
+    if not bad:
+        return 0
+    codes = {getattr(outcome.error, "exit_code", 1) for outcome in bad if outcome.error is not None}
+    return 3 if codes == {3} else 1
+
+
+def _show_fresh(app: App, states: Sequence[State]) -> int:
+    from assets.engine.model import Outcome, Result
+
+    for state in states:
+        outcome = Outcome(state.ref, Result.FRESH, output_digest=state.output_digest, outputs=state.outputs)
+        app.emit(outcome.to_json())
+    app.say(f"{app.style('fresh', 'green')}: {counted(len(states), 'artifact')}, nothing to build")
+    return 0
+
+
+def _show_plan(app: App, states: Sequence[State], todo: set[Ref], questions: Iterable[Question]) -> int:
+    """`--dry-run`: what would be done to each artifact, and what would be asked."""
+    asked = {question.ref: question for question in questions}
+    for state in states:
+        action = "nothing"
+        if state.ref in todo:
+            action = "blocked" if str(state.freshness) == "blocked" else "restore" if state.cached else "build"
+        question = asked.get(state.ref)
+        record: dict[str, Any] = {"artifact": str(state.ref), "action": action, "reasons": list(state.reasons)}
+        if question is not None:
+            record["question"] = question_record(question)
+        reason = f"  {app.style(state.reasons[0], 'dim')}" if state.reasons else ""
+        app.emit(record, f"{action:<8} {state.ref}{reason}" if action != "nothing" else None)
+        if question is not None and not app.json:
+            app.show_difference(question.difference)
+            app.note(f"  agree with --confirm {question.plan}")
+    app.say(f"{counted(len(todo), 'artifact')} of {len(states)} would be built; nothing was changed")
+    return 0
+
+
+def question_record(question: Question) -> dict[str, Any]:
+    """A question for `--json`: what lies there, the difference, and the digest that agrees to it."""
+    return {
+        "ownership": str(question.ownership),
+        "paths": list(question.paths),
+        "confirm": question.plan,
+        "headline": question.difference.headline,
+        "lines": list(question.difference.lines),
+        "only_in_output": question.difference.only_in_output,
+        **({"data": question.difference.data} if question.difference.data else {}),
+    }
+
+
+def _ask(app: App, questions: Iterable[Question], policy: Policy) -> tuple[set[str], set[Ref]]:
+    """Ask before the run starts, while nothing else writes to the terminal: (plans agreed to, artifacts declined)."""
+    agreed: set[str] = set()
+    declined: set[Ref] = set()
+    if policy.ask is None:
+        return agreed, declined
+    for question in questions:
+        if question.plan in policy.confirm or policy.ask(question):
+            agreed.add(question.plan)
+        else:
+            declined.add(question.ref)
+    return agreed, declined
+
+
+def _without(app: App, states: Sequence[State], stale: set[Ref], declined: set[Ref]) -> list[Outcome]:
+    """The outcomes that need no run: what is fresh and stays so, what was declined, and what is built from that."""
+    from assets.engine.model import Outcome, Result
+
+    engine = app.engine()
+    touched = stale.union(*(engine.downstream(ref) for ref in stale))
+    waiting: set[Ref] = set().union(*(engine.downstream(ref) for ref in declined))
+    outcomes = []
+    for state in states:
+        reasons: tuple[str, ...] = ()
+        if state.ref in declined:
+            result, reasons = Result.REFUSED, ("you said no; nothing was touched",)
+        elif state.ref in waiting:
+            result, reasons = Result.BLOCKED, ("it is built from what you declined",)
+        elif state.ref not in touched:
+            result = Result.FRESH
+        else:
+            continue
+        outcomes.append(Outcome(state.ref, result, 0.0, state.output_digest, state.outputs, reasons=reasons))
+    return outcomes
+
+
+def _counts(counts: dict[str, Any]) -> str:
+    return ", ".join(f"{value:,} {name}" for name, value in counts.items() if isinstance(value, int))
+
+
+def _report_if_lost(app: App) -> None:
+    """Tell a new or lost Dagster home what there is; the one case in which a build with nothing to do loads Dagster."""
+    from orchestration.instance import is_lost
+
+    if is_lost(app.workspace()):
+        from orchestration.launch import report_present
+
+        report_present(app.engine())

@@ -1,0 +1,65 @@
+"""`headwater status`: how every artifact stands and why, without building and without Dagster.
+
+Light: a test asserts what it loads.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import click
+
+from orchestration.cli.app import App, command, counted, pass_app, select_argument
+from orchestration.cli.words import STATE_COLOURS, nothing_here, state_record, state_word
+
+STALE = 4
+"""Exit code of `status --exit-code` when something is not fresh."""
+_SHOWN_CHANGES = 5
+
+
+@command("status")
+@select_argument
+@click.option("--exit-code", is_flag=True, help="Exit with 4 when an artifact is stale, missing or blocked.")
+@pass_app
+def status(app: App, select: tuple[str, ...], exit_code: bool) -> int:
+    """Say for each artifact whether it is fresh, stale, missing or blocked, and why."""
+    states = app.engine().status(select)
+    if not states:
+        nothing_here(app)
+    for state in states:
+        app.emit(state_record(state))
+    width = max((len(str(state.ref)) for state in states), default=0)
+    for state in states:
+        reason = state.reasons[0] if state.reasons else ""
+        cached = app.style(" (in the build cache)", "dim") if state.cached and str(state.freshness) != "fresh" else ""
+        padding = " " * (8 - len(str(state.freshness)))
+        app.say(f"{state_word(app, state)}{padding}{state.ref!s:<{width}}  {app.style(reason, 'dim')}{cached}".rstrip())
+        for more in state.reasons[1:]:
+            app.say(f"{'':8}{'':<{width}}  {app.style(more, 'dim')}")
+        _show_changes(app, state.changed, 8 + width + 2)
+    counts = Counter(str(state.freshness) for state in states)
+    if states:
+        parts = [f"{counts[name]} {app.style(name, STATE_COLOURS[name])}" for name in STATE_COLOURS if counts[name]]
+        app.say(f"{counted(len(states), 'artifact')}: {', '.join(parts)}")
+    _git_hint(app)
+    return STALE if exit_code and counts["fresh"] != len(states) else 0
+
+
+def _show_changes(app: App, changed: tuple[str, ...], indent: int) -> None:
+    for path in changed[:_SHOWN_CHANGES]:
+        app.say(" " * indent + app.style(path, "dim"))
+    if len(changed) > _SHOWN_CHANGES:
+        app.say(" " * indent + app.style(f"… and {len(changed) - _SHOWN_CHANGES} more", "dim"))
+
+
+def _git_hint(app: App) -> None:
+    """Name the settings of this clone that `headwater git setup` would add, in one line on stderr."""
+    from orchestration.cli.git import missing_settings
+
+    missing = missing_settings(app)
+    if missing:
+        app.note(
+            app.style(
+                f"git does not know {counted(len(missing), 'setting')} of this workspace's kinds; `headwater git setup`", "dim"
+            )
+        )

@@ -1,0 +1,66 @@
+"""How states, sizes and empty workspaces are put into words, the same in every command.
+
+Light: standard library only.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from assets.engine.model import State
+    from orchestration.cli.app import App
+
+STATE_COLOURS = {"fresh": "green", "stale": "yellow", "missing": "yellow", "blocked": "red"}
+OUTCOME_COLOURS = {
+    "fresh": "green",
+    "restored": "green",
+    "adopted": "green",
+    "built": "green",
+    "failed": "red",
+    "blocked": "red",
+    "refused": "red",
+}
+
+
+def state_word(app: App, state: State) -> str:
+    """The state of an artifact, coloured."""
+    return app.style(str(state.freshness), STATE_COLOURS[str(state.freshness)])
+
+
+def state_record(state: State) -> dict[str, Any]:
+    """The state of an artifact for `--json`."""
+    return {
+        "artifact": str(state.ref),
+        "state": str(state.freshness),
+        "reasons": list(state.reasons),
+        "changed": list(state.changed),
+        "outputs": list(state.outputs),
+        "output_digest": state.output_digest,
+        "cached": state.cached,
+    }
+
+
+def size(number: float) -> str:
+    """Bytes for people: `512 B`, `1.5 KiB`, `20 MiB`."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if number < 1024 or unit == "GiB":
+            break
+        number /= 1024
+    return f"{number:.0f} {unit}" if unit == "B" or number >= 10 else f"{number:.1f} {unit}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: `12 ms`, `3.4 s`, `2 min 5 s`."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    return f"{int(seconds // 60)} min {int(seconds % 60)} s"
+
+
+def nothing_here(app: App) -> None:
+    """Say that the workspace has no store, and how one starts."""
+    root = app.workspace().root
+    app.say(f"No store in {root.local_root or root.url}.")
+    app.say("Start one with `headwater init tables FOLDER`, or work elsewhere with -C PATH.")
