@@ -12,7 +12,7 @@ CATALOG = Recipe(
         "findings as tables, the small records of each kind, and a view over every Parquet file that was built. It is what "
         "`headwater query` reads."
     ),
-    inputs=(Input("sources", everything="sources"), Input("artifacts", everything="artifacts")),
+    inputs=(Input("sources", everything="source"), Input("artifacts", everything="artifact")),
     outputs=(Output("catalog.duckdb"),),
     body=Lazy("assets.workspace.catalog:build"),
     reproducibility=Reproducibility.DUMP_EQUAL,
