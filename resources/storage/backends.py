@@ -1,0 +1,287 @@
+"""The object stores behind `resources.storage.remote`: the few calls it needs, each conditional where it must be.
+
+`S3Backend` goes through s3fs for sessions, credentials, retries and multipart uploads, and calls `put_object` itself because
+s3fs offers exclusive creation but no `If-Match`. `MemoryBackend` is fsspec's memory file system, for tests. Keys are given
+relative to the backend's root. What a path or a set of files is, is decided in `resources.storage.remote`.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol, TypeVar
+
+import fsspec
+from blake3 import blake3
+
+from schemas.errors import HeadwaterError
+
+_BLOCK = 1 << 20
+_ATTEMPTS = 5
+T = TypeVar("T")
+
+
+class Lost(Exception):
+    """A conditional call found another version at the key."""
+
+
+class Backend(Protocol):
+    """Keys are '/'-separated and never empty; versions are opaque strings that change with every write of other bytes."""
+
+    def below(self, prefix: str) -> Iterator[tuple[str, int, str]]:
+        """Key, size and version of everything whose key starts with `prefix`."""
+        ...
+
+    def children(self, prefix: str) -> tuple[list[tuple[str, int, str]], list[str]]:
+        """What lies directly below `prefix` ('' or ending in '/'): files, and the folders' names."""
+        ...
+
+    def head(self, key: str) -> tuple[int, str] | None: ...
+    def get(self, key: str, limit: int | None = None) -> tuple[bytes | None, int, str]:
+        """Bytes (None when longer than `limit`), size and version; raises FileNotFoundError."""
+        ...
+
+    def put(self, key: str, data: bytes, *, match: str | None = None, absent: bool = False) -> str: ...
+    def put_file(self, key: str, source: Path, *, absent: bool = False) -> None: ...
+    def delete(self, key: str, *, match: str | None = None) -> None: ...
+    def fetch(self, key: str, write: Callable[[bytes], object]) -> None: ...
+    def open(self, key: str) -> BinaryIO: ...
+
+
+class S3Backend:
+    """One bucket and prefix. Endpoint, region and credentials come from the environment and AWS's own files."""
+
+    def __init__(self, bucket: str, prefix: str) -> None:
+        import s3fs
+
+        self.bucket = bucket
+        self.prefix = f"{prefix}/" if prefix else ""
+        self.fs = s3fs.S3FileSystem(use_listings_cache=False, skip_instance_cache=False)
+        self._bucket_seen = False
+
+    def below(self, prefix: str) -> Iterator[tuple[str, int, str]]:
+        for page in self._pages(Prefix=self.prefix + prefix):
+            yield from self._files(page)
+
+    def children(self, prefix: str) -> tuple[list[tuple[str, int, str]], list[str]]:
+        files: list[tuple[str, int, str]] = []
+        folders: list[str] = []
+        for page in self._pages(Prefix=self.prefix + prefix, Delimiter="/"):
+            files.extend(self._files(page))
+            folders.extend(entry["Prefix"][len(self.prefix) + len(prefix) : -1] for entry in page.get("CommonPrefixes", ()))
+        return files, folders
+
+    def _pages(self, **arguments: Any) -> Iterator[dict[str, Any]]:
+        token: dict[str, str] = {}
+        while True:
+            page: dict[str, Any] = self._call("list_objects_v2", **arguments, **token)
+            yield page
+            if not page.get("IsTruncated"):
+                return
+            token = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def _files(self, page: dict[str, Any]) -> Iterator[tuple[str, int, str]]:
+        for entry in page.get("Contents", ()):
+            if not entry["Key"].endswith("/"):  # consoles make empty objects to show a folder
+                yield entry["Key"][len(self.prefix) :], entry["Size"], entry["ETag"]
+
+    def head(self, key: str) -> tuple[int, str] | None:
+        try:
+            found = self._call("head_object", Key=self.prefix + key)
+        except FileNotFoundError:
+            self._see_bucket()
+            return None
+        return found["ContentLength"], found["ETag"]
+
+    def get(self, key: str, limit: int | None = None) -> tuple[bytes | None, int, str]:
+        async def read() -> tuple[bytes | None, int, str]:
+            answer = await self.fs._call_s3("get_object", Bucket=self.bucket, Key=self.prefix + key)
+            async with answer["Body"] as body:
+                size = answer["ContentLength"]
+                data = None if limit is not None and size > limit else await body.read()
+            if data is not None and len(data) != size:
+                raise OSError(f"{key}: the server sent {len(data)} of {size} bytes")
+            return data, size, answer["ETag"]
+
+        return self._run(read)
+
+    def put(self, key: str, data: bytes, *, match: str | None = None, absent: bool = False) -> str:
+        condition = {"IfMatch": match} if match is not None else {"IfNoneMatch": "*"} if absent else {}
+        for attempt in range(_ATTEMPTS):
+            try:
+                return str(self._call("put_object", Key=self.prefix + key, Body=data, **condition)["ETag"])
+            except Lost:
+                # Either somebody was first, or our own request was repeated after its answer had been lost on the way.
+                found = self.head(key)
+                if found is not None and found[0] == len(data) and self.get(key)[0] == data and found[1] != match:
+                    return found[1]
+                raise
+            except _Busy:
+                if attempt == _ATTEMPTS - 1:
+                    raise Lost from None
+        raise Lost
+
+    def put_file(self, key: str, source: Path, *, absent: bool = False) -> None:
+        try:
+            self._run(lambda: self.fs._put_file(str(source), self._remote(key), mode="create" if absent else "overwrite"))
+        except _Busy:
+            raise Lost from None
+
+    def delete(self, key: str, *, match: str | None = None) -> None:
+        condition = {} if match is None else {"IfMatch": match}
+        try:
+            self._call("delete_object", Key=self.prefix + key, **condition)
+        except FileNotFoundError:
+            if match is not None:
+                raise Lost from None
+
+    def fetch(self, key: str, write: Callable[[bytes], object]) -> None:
+        async def stream() -> None:
+            answer = await self.fs._call_s3("get_object", Bucket=self.bucket, Key=self.prefix + key)
+            done = 0
+            async with answer["Body"] as body:
+                while block := await body.read(_BLOCK):
+                    write(block)
+                    done += len(block)
+            if done != answer["ContentLength"]:
+                raise OSError(f"{key}: the server sent {done} of {answer['ContentLength']} bytes")
+
+        self._run(stream)
+
+    def open(self, key: str) -> BinaryIO:
+        stream: BinaryIO = self._guarded(lambda: self.fs.open(self._remote(key), "rb"))
+        return stream
+
+    def _remote(self, key: str) -> str:
+        return f"{self.bucket}/{self.prefix}{key}"
+
+    def _see_bucket(self) -> None:
+        """A missing bucket must not pass for missing files."""
+        if not self._bucket_seen:
+            try:
+                self._call("head_bucket")
+            except FileNotFoundError:
+                raise _no_bucket(self.bucket) from None
+            self._bucket_seen = True
+
+    def _call(self, method: str, **arguments: Any) -> Any:
+        return self._guarded(lambda: self.fs.call_s3(method, Bucket=self.bucket, **arguments))
+
+    def _run(self, function: Callable[[], Awaitable[T]]) -> T:
+        from fsspec.asyn import sync
+
+        made: T = self._guarded(lambda: sync(self.fs.loop, function))
+        return made
+
+    def _guarded(self, call: Callable[[], T]) -> T:
+        """Run `call` with the errors of boto and s3fs turned into ours; nothing of a request's headers enters a message."""
+        from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError  # type: ignore[import-untyped]  # botocore ships no types
+
+        try:
+            return call()
+        except NoCredentialsError as error:
+            raise HeadwaterError(
+                f"no credentials for s3://{self.bucket}",
+                rule="s3-credentials",
+                fix="set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+            ) from error
+        except BotoCoreError as error:
+            raise HeadwaterError(
+                f"s3://{self.bucket} cannot be reached: {error}",
+                rule="s3-unreachable",
+                fix="check the network and AWS_ENDPOINT_URL, then run the command again",
+            ) from error
+        except (ClientError, OSError) as error:
+            code = _code(error)
+            if code == "NoSuchBucket":
+                raise _no_bucket(self.bucket) from error
+            if code in ("PreconditionFailed", "412"):
+                raise Lost from error
+            if code in ("ConditionalRequestConflict", "409"):
+                raise _Busy from error
+            if isinstance(error, ClientError):
+                raise OSError(f"s3://{self.bucket}: {code}") from error
+            raise
+
+
+class _Busy(Exception):
+    """S3 is in the middle of another conditional write to the key."""
+
+
+def _code(error: BaseException) -> str:
+    """The S3 error code in `error` or the one it was made from."""
+    seen: BaseException | None = error
+    while seen is not None:
+        answer = getattr(seen, "response", None)
+        if isinstance(answer, dict):
+            return str(answer.get("Error", {}).get("Code", ""))
+        seen = seen.__cause__
+    return ""
+
+
+def _no_bucket(bucket: str) -> HeadwaterError:
+    return HeadwaterError(f"there is no bucket {bucket!r}", rule="s3-bucket", fix="create it, or correct the URL")
+
+
+_MEMORY_LOCK = threading.RLock()
+
+
+class MemoryBackend:
+    """A folder of fsspec's memory file system, which every thread of the process shares."""
+
+    def __init__(self, root: str) -> None:
+        self.fs = fsspec.filesystem("memory")
+        self.root = "/" + root.strip("/")
+
+    def _at(self, key: str) -> str:
+        return f"{self.root}/{key}"
+
+    def below(self, prefix: str) -> Iterator[tuple[str, int, str]]:
+        start = len(self.root) + 1
+        with _MEMORY_LOCK:
+            files = [path for path in self.fs.store if path.startswith(self._at(prefix))]
+            found = [(path[start:], self.head(path[start:])) for path in sorted(files)]
+        yield from ((key, *stat) for key, stat in found if stat is not None)
+
+    def children(self, prefix: str) -> tuple[list[tuple[str, int, str]], list[str]]:
+        everything = list(self.below(prefix))
+        folders = {key[len(prefix) :].split("/")[0] for key, _size, _version in everything if "/" in key[len(prefix) :]}
+        return [found for found in everything if "/" not in found[0][len(prefix) :]], sorted(folders)
+
+    def head(self, key: str) -> tuple[int, str] | None:
+        try:
+            data = self.fs.cat_file(self._at(key))
+        except (FileNotFoundError, IsADirectoryError):
+            return None
+        return len(data), blake3(data).hexdigest(8)
+
+    def get(self, key: str, limit: int | None = None) -> tuple[bytes | None, int, str]:
+        data: bytes = self.fs.cat_file(self._at(key))
+        return (None if limit is not None and len(data) > limit else data), len(data), blake3(data).hexdigest(8)
+
+    def put(self, key: str, data: bytes, *, match: str | None = None, absent: bool = False) -> str:
+        with _MEMORY_LOCK:
+            found = self.head(key)
+            if (absent and found is not None) or (match is not None and (found is None or found[1] != match)):
+                raise Lost
+            self.fs.pipe_file(self._at(key), data)
+        return blake3(data).hexdigest(8)
+
+    def put_file(self, key: str, source: Path, *, absent: bool = False) -> None:
+        self.put(key, source.read_bytes(), absent=absent)
+
+    def delete(self, key: str, *, match: str | None = None) -> None:
+        with _MEMORY_LOCK:
+            found = self.head(key)
+            if match is not None and (found is None or found[1] != match):
+                raise Lost
+            if found is not None:
+                self.fs.rm_file(self._at(key))
+
+    def fetch(self, key: str, write: Callable[[bytes], object]) -> None:
+        write(self.fs.cat_file(self._at(key)))
+
+    def open(self, key: str) -> BinaryIO:
+        return io.BytesIO(self.fs.cat_file(self._at(key)))
