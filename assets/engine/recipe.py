@@ -114,6 +114,9 @@ class Recipe:
     content: Lazy | None = None
     preview: Lazy | None = None
     before_replace: Lazy | None = None
+    keep: tuple[str, ...] = ()
+    """Source roles whose files are kept among the local objects after a build, so that `preview` can read what it was built from
+    (`View.built`)."""
     compare: Lazy | None = None
     """`compare(left_folder, right_folder) -> list[str]` for `close` artifacts: the differences past the tolerance."""
     items: Lazy | None = None
@@ -160,6 +163,9 @@ class Kind:
     check: Lazy
     """`check(storage, root) -> list[Finding]` over the store's text; workspace-relative paths in the findings."""
     check_version: int = 1
+    bodies_check: bool = False
+    """Whether the recipes' bodies verify the text themselves, at least as strictly as `check`, and raise InvalidText: the
+    engine then does not run `check` before a build, and only heeds findings that are known already."""
     fix: Lazy | None = None
     """`fix(storage, root, findings) -> list[Change]`: safe repairs for `check --fix`."""
     catalog: Lazy | None = None

@@ -44,6 +44,7 @@ PLAYGROUND_DB = Recipe(
     libraries=("adbc-driver-sqlite", "apsw", "pyarrow"),
     content=Lazy("assets.tables.sqlite:content_digest"),
     preview=Lazy("assets.tables.plan:preview"),
+    keep=("project", "data"),
     before_replace=Lazy("assets.tables.sqlite:free_the_way"),
     kinds=("sqlite", "sql"),
 )
@@ -90,7 +91,7 @@ PROFILE = Recipe(
     inputs=(_SCHEMA_INPUT, Input("rows", artifact="parquet")),
     outputs=(Output("profile.parquet"),),
     body=Lazy("assets.tables.profile:build"),
-    libraries=("pyarrow",),
+    libraries=("duckdb", "pyarrow"),
     kinds=("parquet", "table"),
 )
 
