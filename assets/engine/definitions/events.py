@@ -1,0 +1,244 @@
+"""Says what happened to Dagster: the events of sources and artifacts, their versions and their metadata.
+
+What is built is decided elsewhere; an event carries only what the engine knows, and never a time of its own.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from assets.engine.definitions.keys import Artifact, artifact_key, op_name, source_key
+from assets.engine.definitions.session import DATA_VERSION, BuildSession
+from assets.engine.model import Outcome, Ref, Result, Store
+from schemas.errors import InvalidText
+
+if TYPE_CHECKING:
+    from assets.engine.scan import SourceState
+    from schemas.findings import Finding
+
+PICTURE_LIMIT = 256 * 1024
+"""Bytes of one picture that still go into an event; larger ones are named by their path only."""
+FILE_ROWS = 100
+"""Files of a source that its metadata table lists; the rest is in the manifest and in the catalog."""
+
+_CODE_VERSION = "dagster/code_version"
+_INPUT_VERSION = "dagster/input_data_version/"
+_INPUT_POINTER = "dagster/input_event_pointer/"
+_USER_PROVIDED = "dagster/is_user_provided"
+Present = Callable[[Store, Outcome], Mapping[str, Any]]
+"""What a kind adds to the metadata of its materializations."""
+
+
+def materialization(session: BuildSession, artifact: Artifact, present: Present | None = None) -> dg.AssetMaterialization | None:
+    """What provenance says about an artifact, as an event for reporting it without a run; None when it was never built."""
+    record = session.engine.provenance(artifact.ref)
+    if record is None:
+        return None
+    outcome = Outcome(
+        artifact.ref,
+        Result.FRESH,
+        output_digest=record.output_digest,
+        outputs=tuple(output.path for output in record.outputs),
+        summary=record.summary,
+        reasons=("reported from provenance",),
+        input_roots={role: one.root or one.digest for role, one in record.inputs.items()},
+    )
+    versions = _read_versions(session, artifact, outcome.input_roots)
+    tags = {DATA_VERSION: record.output_digest, _USER_PROVIDED: "true", _CODE_VERSION: record.code_version}
+    for key, version in versions.items():
+        tags |= _input_tags(key, version)
+    return dg.AssetMaterialization(
+        asset_key=artifact_key(artifact.ref), tags=tags, metadata=_outcome_metadata(session, artifact, outcome, versions, present)
+    )
+
+
+def source_event(state: SourceState, previous_root: str | None = None) -> dg.AssetMaterialization:
+    """The event that reports a source as it is now: its root as data version, its files as a table."""
+    shown = [dg.TableRecord({"file": path, "bytes": size, "oid": oid}) for path, oid, size in state.files[:FILE_ROWS]]
+    schema = dg.TableSchema([dg.TableColumn("file"), dg.TableColumn("bytes", "int"), dg.TableColumn("oid")])
+    metadata: dict[str, Any] = {
+        "root": state.root,
+        "file_count": len(state.files),
+        "bytes": sum(size for _, _, size in state.files),
+        "files": dg.MetadataValue.table(shown, schema=schema),
+    }
+    if previous_root:
+        metadata["previous_root"] = previous_root
+    return dg.AssetMaterialization(
+        asset_key=source_key(state.ref), metadata=metadata, tags={DATA_VERSION: state.root, _USER_PROVIDED: "true"}
+    )
+
+
+def report_sources(
+    session: BuildSession, instance: dg.DagsterInstance, stores: Iterable[Store], defined: Collection[dg.AssetKey] | None = None
+) -> list[Ref]:
+    """Report the sources of `stores` whose root is not the one Dagster holds, as runless events; returns those reported.
+
+    A store that has vanished is left alone: it keeps its last version. `defined` leaves out assets the code location does not
+    know.
+    """
+    states = [state for store in stores if store.present for state in session.engine.sources(store)]
+    states = [state for state in states if defined is None or source_key(state.ref) in defined]
+    known = session.known_versions(instance, [source_key(state.ref) for state in states])
+    reported = []
+    for state in states:
+        key = source_key(state.ref)
+        if known[key] != state.root:
+            instance.report_runless_asset_event(source_event(state, known[key]))
+            session.versions[key] = state.root
+            reported.append(state.ref)
+    return reported
+
+
+def _read_versions(session: BuildSession, artifact: Artifact, roots: Mapping[str, str]) -> dict[dg.AssetKey, str]:
+    """The data version of each input as it was read: the role's root where that is one, else the engine's present answer."""
+    versions: dict[dg.AssetKey, str] = {}
+    scanned: dict[Ref, str] = {}
+    stores = {(store.kind, store.name): store for store in session.engine.stores()}
+    for upstream in artifact.upstream:
+        version: str | None
+        if upstream.whole:
+            version = roots.get(upstream.role)
+        elif upstream.is_source:
+            owner = stores.get((upstream.ref.kind, upstream.ref.store))
+            if upstream.ref not in scanned and owner is not None and owner.present:
+                scanned |= {state.ref: state.root for state in session.engine.sources(owner)}
+            version = scanned.get(upstream.ref)
+        else:
+            record = session.engine.provenance(upstream.ref)
+            version = record.output_digest if record else None
+        if version is not None:
+            versions[upstream.key] = version
+    return versions
+
+
+def _input_tags(key: dg.AssetKey, version: str) -> dict[str, str]:
+    """The tags by which an event names the version of an input. The pointer to the input's event is left empty: the version we
+    read need not be the one of the event that was the latest when the step began."""
+    name = key.to_user_string()
+    return {_INPUT_VERSION + name: version, _INPUT_POINTER + name: "NULL"}
+
+
+def materialized(
+    session: BuildSession, instance: dg.DagsterInstance, artifact: Artifact, outcome: Outcome, present: Present | None
+) -> dg.MaterializeResult[Any]:
+    versions = _read_versions(session, artifact, outcome.input_roots)
+    known = session.known_versions(instance, list(versions))
+    changed = {key for key, version in versions.items() if known[key] != version}
+    # A run launched from the UI has not reported the sources first, and text may be edited while a run goes on: without an event
+    # for the version we read, the artifact would be shown as built from something Dagster has never seen.
+    if any(upstream.is_source and upstream.key in changed for upstream in artifact.upstream):
+        report_sources(session, instance, [artifact.store])
+    tags: dict[str, str] = {}
+    for key in changed:
+        tags |= _input_tags(key, versions[key])
+    digest = outcome.output_digest or ""
+    session.versions[artifact_key(artifact.ref)] = digest
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(digest),
+        metadata=_outcome_metadata(session, artifact, outcome, versions, present),
+        tags=tags,
+    )
+
+
+def _outcome_metadata(
+    session: BuildSession,
+    artifact: Artifact,
+    outcome: Outcome,
+    versions: Mapping[dg.AssetKey, str],
+    present: Present | None,
+) -> dict[str, Any]:
+    """What people find on the page of a materialization."""
+    record = session.engine.provenance(artifact.ref)
+    sizes = {output.path: output.size for output in record.outputs} if record else {}
+    read = [
+        dg.TableRecord({"role": upstream.role, "asset": upstream.key.to_user_string(), "version": versions.get(upstream.key, "")})
+        for upstream in artifact.upstream
+    ]
+    metadata: dict[str, Any] = {
+        "outcome": str(outcome.result),
+        "seconds": round(outcome.seconds, 3),
+        "inputs": dg.MetadataValue.table(
+            read, schema=dg.TableSchema([dg.TableColumn(name) for name in ("role", "asset", "version")])
+        ),
+        "outputs": dg.MetadataValue.md("\n".join(f"- `{path}`{_size(sizes, path)}" for path in outcome.outputs)),
+    }
+    if record:
+        metadata["fingerprint"] = record.fingerprint
+        metadata["how"] = record.how
+    if outcome.reasons:
+        metadata["why"] = dg.MetadataValue.md("\n".join(f"- {reason}" for reason in outcome.reasons))
+    summary = outcome.summary
+    metadata |= {f"count/{name}": number for name, number in summary.get("counts", {}).items()}
+    metadata |= {f"table/{name}": _table(table) for name, table in summary.get("tables", {}).items()}
+    metadata |= {f"text/{name}": dg.MetadataValue.md(text) for name, text in summary.get("markdown", {}).items()}
+    metadata |= {f"picture/{name}": _picture(name, data) for name, data in outcome.pictures.items()}
+    if present is not None:
+        metadata |= present(artifact.store, outcome)
+    return metadata
+
+
+def _size(sizes: Mapping[str, int], path: str) -> str:
+    return f" ({sizes[path]:,} bytes)" if path in sizes else ""
+
+
+def _table(table: Mapping[str, Any]) -> dg.TableMetadataValue:
+    """A summary table as Dagster shows it; cells it cannot hold become text."""
+    columns = [str(column) for column in table["columns"]]
+    records = [dg.TableRecord({name: _cell(cell) for name, cell in zip(columns, row, strict=True)}) for row in table["rows"]]
+    return dg.MetadataValue.table(records, schema=dg.TableSchema([dg.TableColumn(name) for name in columns]))
+
+
+def _cell(cell: Any) -> str | int | float | bool | None:
+    return cell if cell is None or isinstance(cell, str | int | float | bool) else str(cell)
+
+
+def _picture(name: str, data: bytes) -> dg.MarkdownMetadataValue:
+    """A picture inside Markdown, which is how Dagster shows one."""
+    if len(data) > PICTURE_LIMIT:
+        return dg.MetadataValue.md(f"{name}: {len(data):,} bytes, too large to show here")
+    media = "image/png" if data.startswith(b"\x89PNG") else "image/svg+xml"
+    return dg.MetadataValue.md(f"![{name}](data:{media};base64,{base64.b64encode(data).decode()})")
+
+
+def failure(session: BuildSession, ref: Ref, outcome: Outcome) -> dg.Failure:
+    """The failure that the UI shows: what is wrong, what to do, and for a refusal the difference and the run config to paste."""
+    error = outcome.error
+    text = str(error) if error is not None else "; ".join(outcome.reasons) or str(outcome.result)
+    metadata: dict[str, Any] = {"outcome": str(outcome.result)}
+    if isinstance(error, InvalidText):
+        metadata["findings"] = findings_table(error.findings)
+    if outcome.result is Result.REFUSED:
+        for question in session.engine.questions([str(ref)]):
+            config = launchpad_yaml(question.ref, question.plan)
+            lines = [question.difference.headline, *question.difference.lines]
+            metadata["difference"] = dg.MetadataValue.md("```\n" + "\n".join(lines) + "\n```")
+            metadata["run config"] = dg.MetadataValue.md(f"```yaml\n{config}```")
+            text += f"\n\n{question.difference.headline}\nTo allow it, launch the run again with this run config:\n\n{config}"
+    return dg.Failure(description=f"{ref} is {outcome.result}: {text}", metadata=metadata, allow_retries=False)
+
+
+def launchpad_yaml(ref: Ref, plan: str) -> str:
+    """The run config that agrees to one plan, as the launchpad takes it."""
+    return f'ops:\n  {op_name(ref)}:\n    config:\n      confirm:\n        - "{plan}"\n'
+
+
+def findings_table(findings: Sequence[Finding]) -> dg.TableMetadataValue:
+    columns = ("place", "severity", "rule", "message", "fix")
+    records = [
+        dg.TableRecord(
+            {
+                "place": ":".join(str(part) for part in (found.path, found.line, found.column) if part is not None),
+                "severity": str(found.severity),
+                "rule": found.rule,
+                "message": found.message,
+                "fix": found.fix or "",
+            }
+        )
+        for found in findings[:FILE_ROWS]
+    ]
+    return dg.MetadataValue.table(records, schema=dg.TableSchema([dg.TableColumn(name) for name in columns]))

@@ -1,0 +1,63 @@
+"""The stores of a workspace as Dagster will see them: artifacts with what they read, and what each kind adds.
+
+Values and pure functions; assembling definitions from them is `orchestration.builder`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from assets.engine.definitions.events import Present
+from assets.engine.definitions.keys import Artifact, upstream_of
+from assets.engine.model import Ref, Store
+from assets.engine.recipe import Kind
+
+PRESENTATIONS = {"tables": "assets.tables.definitions:present", "workspace": "assets.workspace.definitions:present"}
+"""Kind -> the function that adds to the metadata of its materializations."""
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """The stores of a workspace as Dagster will see them."""
+
+    stores: tuple[Store, ...]
+    kinds: Mapping[str, Kind]
+    artifacts: tuple[Artifact, ...]
+
+    @property
+    def sources(self) -> list[Ref]:
+        return [Ref(store.kind, store.name, source.name) for store in self.stores for source in self.kinds[store.kind].sources]
+
+    def artifact(self, ref: Ref) -> Artifact | None:
+        return next((artifact for artifact in self.artifacts if artifact.ref == ref), None)
+
+
+def graph_of(stores: Sequence[Store], kinds: Mapping[str, Kind]) -> Graph:
+    """The artifacts of `stores` and what each reads; recipes that read everything see all other stores."""
+    known = sorted((store for store in stores if store.kind in kinds), key=lambda store: (store.kind, store.name))
+    sources = [Ref(store.kind, store.name, source.name) for store in known for source in kinds[store.kind].sources]
+    plain = [
+        Ref(store.kind, store.name, recipe.name)
+        for store in known
+        for recipe in kinds[store.kind].recipes
+        if not any(read.everything for read in recipe.inputs)
+    ]
+    artifacts = [
+        Artifact(store, kinds[store.kind], recipe, upstream_of(store, recipe, every_source=sources, every_artifact=plain))
+        for store in known
+        for recipe in kinds[store.kind].recipes
+    ]
+    return Graph(tuple(known), kinds, tuple(artifacts))
+
+
+def presentation_of(kind: Kind) -> Present | None:
+    """What the kind adds to the metadata of its materializations."""
+    target = PRESENTATIONS.get(kind.name)
+    if target is None:
+        return None
+    module, _, name = target.partition(":")
+    function: Callable[..., Mapping[str, Any]] = getattr(import_module(module), name)
+    return function
