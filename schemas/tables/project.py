@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from schemas import yaml_text
+from schemas import yaml_text, yaml_write
 from schemas.document import Document
 from schemas.errors import InvalidText, NewerFormat
 from schemas.findings import Finding, Severity, found, rule
@@ -121,7 +121,7 @@ def version_finding(document: Document) -> Finding | None:
 
 def write_project(project: Project) -> str:
     """The canonical text of a project: only what was set, in the order of the format."""
-    return yaml_text.write(project_tree(project))
+    return yaml_write.write(project_tree(project))
 
 
 def project_tree(project: Project) -> dict[str, Any]:
