@@ -97,6 +97,8 @@ class App:
             from assets.engine.engine import Engine
 
             self._engine = Engine(self.workspace())
+            for line in self._engine.recovered:
+                self.note(line)
         return self._engine
 
     def store(self, kind: str, selector: str | None = None) -> Store:
@@ -124,9 +126,17 @@ class App:
     def emit(self, record: Mapping[str, Any], text: str | None = None) -> None:
         """One record of the result: a JSON line with `--json`, else `text` (nothing when it is None)."""
         if self.json:
-            self._write(sys.stdout, json.dumps(record, ensure_ascii=False, allow_nan=False, default=str) + "\n", raw=True)
+            self.emit_row(record)
         elif text is not None:
             self.say(text)
+
+    def emit_row(self, record: Mapping[str, Any]) -> None:
+        """One JSON line on stdout, with or without `--json`: for commands with a format option of their own."""
+        self._write(sys.stdout, json.dumps(record, ensure_ascii=False, allow_nan=False, default=str) + "\n", raw=True)
+
+    def write_text(self, text: str) -> None:
+        """`text` as it is on stdout, with or without `--json`: documents and data in a format the user asked for."""
+        self._write(sys.stdout, text, raw=True)
 
     def say(self, text: str = "") -> None:
         """A line for people on stdout; nothing with `--json`."""

@@ -18,6 +18,7 @@ from orchestration.cli.app import App, command, counted, dry_run_option, pass_ap
 from orchestration.cli.words import OUTCOME_COLOURS, duration, nothing_here
 
 if TYPE_CHECKING:
+    from assets.engine.engine import Engine
     from assets.engine.model import Outcome, Policy, Question, Ref, State
 
 _BAD = ("failed", "blocked", "refused")
@@ -39,10 +40,9 @@ def build(app: App, select: tuple[str, ...], force: bool, yes: bool, confirm: tu
     file that was edited or is unknown is refused with its difference and the digest to pass to --confirm.
     """
     engine = app.engine()
-    states = engine.status(select)
-    if not states:
-        nothing_here(app)
+    if nothing_here(app):
         return 0
+    states = engine.status(select)
     stale = {state.ref for state in states if force or str(state.freshness) != "fresh"}
     if dry_run:
         return _show_plan(app, states, stale, engine.questions(select))
@@ -180,10 +180,12 @@ def _ask(app: App, questions: Iterable[Question], policy: Policy) -> tuple[set[s
 def _without(app: App, states: Sequence[State], stale: set[Ref], declined: set[Ref]) -> list[Outcome]:
     """The outcomes that need no run: what is fresh and stays so, what was declined, and what is built from that."""
     from assets.engine.model import Outcome, Result
+    from assets.engine.places import WORKSPACE_KIND
 
     engine = app.engine()
-    touched = stale.union(*(engine.downstream(ref) for ref in stale))
-    waiting: set[Ref] = set().union(*(engine.downstream(ref) for ref in declined))
+    touched = _with_downstream(engine, stale)
+    # The catalog describes whatever there is; it waits for nobody.
+    waiting = {ref for ref in _with_downstream(engine, declined) if ref.kind != WORKSPACE_KIND}
     outcomes = []
     for state in states:
         reasons: tuple[str, ...] = ()
@@ -197,6 +199,18 @@ def _without(app: App, states: Sequence[State], stale: set[Ref], declined: set[R
             continue
         outcomes.append(Outcome(state.ref, result, 0.0, state.output_digest, state.outputs, reasons=reasons))
     return outcomes
+
+
+def _with_downstream(engine: Engine, refs: Iterable[Ref]) -> set[Ref]:
+    """`refs` and everything built from them."""
+    found: set[Ref] = set()
+    left = list(refs)
+    while left:
+        ref = left.pop()
+        if ref not in found:
+            found.add(ref)
+            left += engine.downstream(ref)
+    return found
 
 
 def _counts(counts: dict[str, Any]) -> str:

@@ -22,12 +22,11 @@ def ls(app: App, select: tuple[str, ...]) -> None:
 
     SELECT narrows the list to matching artifacts (globs on kind/store/artifact) and the stores they belong to.
     """
+    if nothing_here(app):
+        return
     engine = app.engine()
     stores = engine.stores()
     states = engine.status(select)
-    if not stores and not states:
-        nothing_here(app)
-        return
     by_store: dict[tuple[str, str], list[State]] = {}
     for state in states:
         by_store.setdefault((state.ref.kind, state.ref.store), []).append(state)
@@ -35,9 +34,6 @@ def ls(app: App, select: tuple[str, ...]) -> None:
         mine = by_store.pop((store.kind, store.name), [])
         if mine or not select:
             _show_store(app, store, mine)
-    for (kind, name), rest in by_store.items():
-        app.say(app.style(f"{kind}/{name}", "bold"))
-        _show_artifacts(app, rest)
 
 
 def _show_store(app: App, store: Store, states: list[State]) -> None:

@@ -23,9 +23,9 @@ _SHOWN_CHANGES = 5
 @pass_app
 def status(app: App, select: tuple[str, ...], exit_code: bool) -> int:
     """Say for each artifact whether it is fresh, stale, missing or blocked, and why."""
+    if nothing_here(app):
+        return 0
     states = app.engine().status(select)
-    if not states:
-        nothing_here(app)
     for state in states:
         app.emit(state_record(state))
     width = max((len(str(state.ref)) for state in states), default=0)
@@ -38,9 +38,8 @@ def status(app: App, select: tuple[str, ...], exit_code: bool) -> int:
             app.say(f"{'':8}{'':<{width}}  {app.style(more, 'dim')}")
         _show_changes(app, state.changed, 8 + width + 2)
     counts = Counter(str(state.freshness) for state in states)
-    if states:
-        parts = [f"{counts[name]} {app.style(name, STATE_COLOURS[name])}" for name in STATE_COLOURS if counts[name]]
-        app.say(f"{counted(len(states), 'artifact')}: {', '.join(parts)}")
+    parts = [f"{counts[name]} {app.style(name, STATE_COLOURS[name])}" for name in STATE_COLOURS if counts[name]]
+    app.say(f"{counted(len(states), 'artifact')}: {', '.join(parts)}")
     _git_hint(app)
     return STALE if exit_code and counts["fresh"] != len(states) else 0
 

@@ -14,11 +14,10 @@ def verify(app: App, select: tuple[str, ...]) -> int:
 
     Nothing in the workspace is changed. Exits with 1 when an artifact differs or cannot be rebuilt.
     """
+    if nothing_here(app):
+        return 0
     engine = app.engine()
     refs = engine.refs(select)
-    if not refs:
-        nothing_here(app)
-        return 0
     bad = 0
     with app.progress("verify", len(refs)) as bar:
         for ref in refs:

@@ -59,8 +59,13 @@ def duration(seconds: float) -> str:
     return f"{int(seconds // 60)} min {int(seconds % 60)} s"
 
 
-def nothing_here(app: App) -> None:
-    """Say that the workspace has no store, and how one starts."""
+def nothing_here(app: App) -> bool:
+    """Whether the workspace has no store; then it is said, with how one starts."""
+    from assets.engine.places import WORKSPACE_KIND
+
+    if any(store.kind != WORKSPACE_KIND for store in app.engine().stores()):
+        return False
     root = app.workspace().root
     app.say(f"No store in {root.local_root or root.url}.")
     app.say("Start one with `headwater init tables FOLDER`, or work elsewhere with -C PATH.")
+    return True

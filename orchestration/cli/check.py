@@ -1,0 +1,90 @@
+"""`headwater check`: every finding in the text, as lines, JSON or SARIF, and the safe repairs that `--fix` applies.
+
+What is wrong is each kind's business; turning findings into repairs lies in `orchestration.cli.repairs`, into SARIF in
+`orchestration.cli.sarif`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import click
+
+from orchestration.cli.app import App, command, counted, pass_app, select_argument, yes_option
+from orchestration.cli.words import nothing_here
+from schemas.errors import HeadwaterError, UsageError
+
+if TYPE_CHECKING:
+    from schemas.findings import Finding
+
+INVALID = 3
+"""Exit code when a finding blocks builds."""
+
+
+@command("check")
+@select_argument
+@click.option("--fix", is_flag=True, help="Show the safe repairs as a diff, ask, and apply them.")
+@click.option("--sarif", is_flag=True, help="Print one SARIF 2.1.0 document, for code-review tools.")
+@yes_option
+@pass_app
+def check(app: App, select: tuple[str, ...], fix: bool, sarif: bool, yes: bool) -> int:
+    """List every problem in the text with file, line, column, rule and fix.
+
+    SELECT picks stores by their artifacts (globs on kind/store/artifact). Exits with 3 when a finding blocks builds; warnings
+    alone exit with 0.
+    """
+    if fix and sarif:
+        raise UsageError("--fix and --sarif exclude each other", fix="run them one after the other", rule="usage")
+    if not sarif and nothing_here(app):
+        return 0
+    found = _findings(app, select)
+    if fix and _repair(app, found, yes):
+        app.engine().refresh()
+        found = _findings(app, select)
+    if sarif:
+        from orchestration.cli.sarif import document
+
+        app.write_text(json.dumps(document(found), ensure_ascii=False, indent=2) + "\n")
+        return INVALID if any(finding.blocking for finding in found) else 0
+    app.show_findings(found)
+    counts = Counter(str(finding.severity) for finding in found)
+    words = ", ".join(counted(counts[name], name) for name in ("error", "warning") if counts[name])
+    if counts["info"]:
+        words = ", ".join(filter(None, [words, f"{counts['info']:,} for information"]))
+    app.say(words or app.style("no findings", "green"))
+    return INVALID if counts["error"] else 0
+
+
+def _findings(app: App, select: tuple[str, ...]) -> list[Finding]:
+    """All findings of the selected stores, sorted by place."""
+    return sorted(finding for findings in app.engine().check(select).values() for finding in findings)
+
+
+def _repair(app: App, found: list[Finding], yes: bool) -> bool:
+    """Show, ask, apply; whether anything was written."""
+    from orchestration.cli.repairs import repairs, unified
+
+    root = app.workspace().root
+    fixable = repairs(root, found)
+    if not fixable:
+        app.note("nothing that can be repaired safely")
+        return False
+    for repair in fixable:
+        for line in unified(repair):
+            colour = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1])
+            app.note(app.style(line, colour) if colour else line)
+    total = sum(repair.count for repair in fixable)
+    if not yes:
+        if not app.interactive:
+            raise HeadwaterError(
+                f"{counted(total, 'repair')} not applied: nobody can be asked here",
+                fix="pass --yes to apply them",
+                rule="not-asked",
+            )
+        if not app.confirm(f"Apply {counted(total, 'repair')} to {counted(len(fixable), 'file')}?"):
+            return False
+    root.commit([repair.change for repair in fixable], label="check --fix")
+    app.note(f"applied {counted(total, 'repair')} to {counted(len(fixable), 'file')}")
+    return True
