@@ -32,6 +32,7 @@ RACY_NS = 2_000_000_000
 """Nanoseconds by which a file's times must lie before the moment its signature was taken."""
 
 _FORMAT = 1
+_MEMOS = 2000
 _FIELDS = 4
 _DIGEST = 32
 _INODE_MASK = (1 << 63) - 1
@@ -41,7 +42,7 @@ create table folders(
     taken integer not null, key blob not null
 ) without rowid;
 create table files(path text primary key, signature blob not null, digest blob not null, taken integer not null) without rowid;
-create table memo(key text primary key, value blob not null) without rowid;
+create table memo(key text primary key, value blob not null, taken integer not null) without rowid;
 pragma user_version = {_FORMAT};
 """
 
@@ -142,7 +143,8 @@ class StatCache:
                 made.folders.append(state)
                 if state is not known.get(where):
                     fresh.append(state)
-        gone = known.keys() - {state.path for state in made.folders} if enter is None else set()
+        unseen = known.keys() - {state.path for state in made.folders}
+        gone = {path for path in unseen if enter is None or _is_gone(storage, path)}
         if fresh or gone:
             self._store(fresh, gone)
         return made
@@ -239,13 +241,14 @@ class StatCache:
     # derived facts
 
     def memo(self, key: str) -> bytes | None:
-        """A value kept under `key` (which must contain the digests it follows from), None when there is none."""
+        """A value kept under `key` (which must contain the digests it follows from), None when there is none (any more)."""
         row = self._fetch("select value from memo where key = ?", (key,))
         return bytes(row[0]) if row else None
 
     def set_memo(self, key: str, value: bytes) -> None:
-        """Keep a small value."""
-        self._execute("insert or replace into memo values (?, ?)", [(key, value)])
+        """Keep a small value; the oldest go when there are more than a few thousand."""
+        self._execute("insert or replace into memo values (?, ?, ?)", [(key, value, time.time_ns())])
+        self._execute("delete from memo where key in (select key from memo order by taken desc limit -1 offset ?)", [(_MEMOS,)])
 
     # the file
 
@@ -332,10 +335,8 @@ class StatCache:
     def _fetch_all(self, query: str, parameters: tuple[str, ...]) -> list[tuple[Any, ...]]:
         try:
             return self._open().execute(query, parameters).fetchall()
-        except sqlite3.OperationalError:
-            return []  # busy or gone: the files are hashed instead
-        except sqlite3.DatabaseError:
-            self._start_anew()
+        except sqlite3.DatabaseError as error:
+            self._give_up(error)  # the files are hashed instead
             return []
 
     def _execute(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
@@ -350,15 +351,22 @@ class StatCache:
                 connection.execute("rollback")
                 raise
             connection.execute("commit")
-        except sqlite3.OperationalError:
-            return  # busy, read-only, full: not remembered
-        except sqlite3.DatabaseError:
-            self._start_anew()
+        except sqlite3.DatabaseError as error:
+            self._give_up(error)  # not remembered
 
-    def _start_anew(self) -> None:
+    def _give_up(self, error: sqlite3.DatabaseError) -> None:
+        """Live with a file that is busy, read-only or full; make one anew that is damaged or lacks what it should hold."""
+        message = str(error)
+        if isinstance(error, sqlite3.OperationalError) and "no such" not in message and "has no column" not in message:
+            return
         self.close()
         with suppress(OSError):
             self.path.unlink()
+
+
+def _is_gone(storage: Storage, folder: str) -> bool:
+    """Whether a folder that was not entered this time is no longer there at all."""
+    return storage.local_root is not None and not (storage.local_root / folder).is_dir()
 
 
 def _believable(known: FolderState | None, *, always: bool = False) -> dict[tuple[str, bytes], bytes]:
