@@ -81,7 +81,7 @@ def live_tables(connection: apsw.Connection, schema: str = "main") -> dict[str, 
             continue
         table = LiveTable(name, sql=sql)
         key: list[tuple[int, str]] = []
-        information = connection.execute(f"SELECT name, type, pk, hidden FROM {schema}.pragma_table_xinfo(?)", (name,))
+        information = connection.execute("SELECT name, type, pk, hidden FROM pragma_table_xinfo(?, ?)", (name, schema))
         for column, declared, place, hidden in information:
             if not hidden:
                 table.columns[column] = declared
@@ -102,7 +102,7 @@ def build_database(project: Project, texts: dict[str, TableText], path: Path) ->
     statements = sqlite_ddl(project)
     tables = [statement for statement in statements if statement.lstrip()[:12].upper() == "CREATE TABLE"]
     run(path, tables)
-    insert(path, texts, set(texts))
+    insert(path, texts, {name for name, text in texts.items() if text.table.primary_key})
     run(path, [statement for statement in statements if statement not in tables])
 
 
