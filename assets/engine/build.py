@@ -1,0 +1,512 @@
+"""Build: bring one artifact up to date, from the fresh check to the record.
+
+Composes the parts (standing, cache, view, ownership, publish) into the one way through; each part decides for itself. Light
+until something has to run.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from assets.engine.cache import BuildCache, CacheEntry
+from assets.engine.checks import Checks
+from assets.engine.model import Difference, Outcome, Ownership, Policy, Progress, Question, Ref, Result
+from assets.engine.ownership import Verdict, all_equal, classify, decide, plan_digest, worst
+from assets.engine.places import SIDECARS, Key, Places, scratch_name
+from assets.engine.provenance import InputRecord, OutputFile, Provenance, Records
+from assets.engine.publish import Publication, Publisher, collect_outputs
+from assets.engine.recipe import Confirm, Place, Recipe, Reproducibility, Summary
+from assets.engine.standing import Observer, Standing
+from assets.engine.view import Built, Scratch, View
+from schemas.errors import HeadwaterError, InputChanged, InvalidText, Refused
+from schemas.oid import json_oid
+
+if TYPE_CHECKING:
+    from resources.workspace import Workspace
+
+RETRIES = 2
+"""How often a build starts again because an input changed under it."""
+LOCK_TIMEOUT = 24 * 3600.0
+"""Seconds to wait for another build of the same artifact; it ends when its process does."""
+
+_DONE = (Result.FRESH, Result.BUILT, Result.RESTORED, Result.ADOPTED)
+
+
+@dataclass(slots=True)
+class Made:
+    """Finished outputs in a scratch folder."""
+
+    folder: Path
+    outputs: tuple[OutputFile, ...]
+    output_digest: str
+    summary: dict[str, Any]
+    how: str
+    pictures: dict[str, bytes] = field(default_factory=dict)
+
+    def oids(self) -> dict[Key, str]:
+        return {output.key: output.oid for output in self.outputs}
+
+
+class Builder:
+    """Builds artifacts of one workspace, one at a time."""
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        observer: Observer,
+        places: Places,
+        records: Records,
+        publisher: Publisher,
+        cache: BuildCache,
+        checks: Checks,
+    ) -> None:
+        self.workspace = workspace
+        self.observer = observer
+        self.places = places
+        self.records = records
+        self.publisher = publisher
+        self.cache = cache
+        self.checks = checks
+        self.also_built: dict[Ref, Outcome] = {}
+        """Upstream artifacts that had to be built on the way, for the caller to report."""
+
+    def build(self, ref: Ref, policy: Policy, progress: Progress) -> Outcome:
+        """Bring the artifact and what it is made of up to date. Never raises for what went wrong with the artifact: the
+        outcome carries the error."""
+        started = time.perf_counter()
+        try:
+            outcome = self._with_retries(ref, policy, progress)
+        except InvalidText as error:
+            outcome = Outcome(ref, Result.BLOCKED, error=error, reasons=(error.message,))
+        except Refused as error:
+            outcome = Outcome(ref, Result.REFUSED, error=error, reasons=(error.message,))
+        except Exception as error:
+            outcome = Outcome(ref, Result.FAILED, error=error, reasons=(_one_line(error),))
+        outcome.seconds = time.perf_counter() - started
+        progress(ref, "done", 1.0)
+        return outcome
+
+    def _with_retries(self, ref: Ref, policy: Policy, progress: Progress) -> Outcome:
+        for attempt in range(RETRIES + 1):
+            try:
+                return self._once(ref, policy, progress)
+            except InputChanged:
+                if attempt == RETRIES:
+                    raise
+                self.observer.forget(self.observer.graph.node(ref).store)
+        raise AssertionError("unreachable")
+
+    def _once(self, ref: Ref, policy: Policy, progress: Progress) -> Outcome:
+        progress(ref, "scan", None)
+        blocked = self._bring_upstream(ref, policy, progress)
+        if blocked is not None:
+            return blocked
+        standing = self.observer.standing(ref)
+        if standing.fresh and not policy.force:
+            return self._fresh(standing)
+        progress(ref, "check", None)
+        self.checks.refuse_blocking(standing)
+        with self._lock(ref):
+            # Somebody else may have built it while we waited for the lock.
+            self.observer.forget_artifact(ref)
+            standing = self.observer.standing(ref)
+            if standing.fresh and not policy.force:
+                return self._fresh(standing)
+            if standing.fingerprint is None:
+                raise HeadwaterError(
+                    standing.trouble or "its inputs are not known", rule="upstream-missing", fix="build its inputs"
+                )
+            outcome = self._bring_up(standing, standing.fingerprint, policy, progress)
+        self.observer.forget_artifact(ref)
+        return outcome
+
+    def _bring_upstream(self, ref: Ref, policy: Policy, progress: Progress) -> Outcome | None:
+        """Build what the artifact reads, where that is not fresh; an outcome when that cannot be had."""
+        node = self.observer.graph.node(ref)
+        for declared in node.recipe.inputs:
+            if declared.artifact is None:
+                continue
+            upstream = Ref(ref.kind, ref.store, declared.artifact)
+            if not self.observer.standing(upstream).fresh:
+                outcome = self.also_built.get(upstream)
+                if outcome is None or outcome.result in _DONE:
+                    outcome = self.build(upstream, replace(policy, force=False), progress)
+                    self.also_built[upstream] = outcome
+                if outcome.result not in _DONE:
+                    return Outcome(
+                        ref,
+                        Result.BLOCKED,
+                        reasons=(f"its input {upstream} is {outcome.result}: {'; '.join(outcome.reasons)}",),
+                        error=outcome.error,
+                    )
+        return None
+
+    @contextmanager
+    def _lock(self, ref: Ref) -> Iterator[None]:
+        from resources.locks import file_lock
+
+        with file_lock(self.workspace.local / "locks", f"artifact {ref}", timeout=LOCK_TIMEOUT):
+            yield
+
+    def _fresh(self, standing: Standing) -> Outcome:
+        assert standing.record is not None
+        return self._outcome(standing, Result.FRESH, standing.record)
+
+    def _outcome(self, standing: Standing, result: Result, record: Provenance, **more: Any) -> Outcome:
+        node = standing.node
+        return Outcome(
+            node.ref,
+            result,
+            output_digest=record.output_digest,
+            outputs=self.places.shown(node.store, node.recipe),
+            summary=record.summary,
+            input_roots={role: held.root or held.digest for role, held in standing.roles.items()},
+            **more,
+        )
+
+    # the decision
+
+    def _bring_up(self, standing: Standing, fingerprint: str, policy: Policy, progress: Progress) -> Outcome:
+        """With the lock held and something to do: restore or build, decide whose the files in the way are, publish."""
+        node, present = standing.node, standing.present
+        plan = plan_digest(fingerprint, present)
+        confirm = self.confirm(standing)
+        # Our own older file: what would change is known without building, so ask before the work, not after it.
+        if worst(standing.whose) is Ownership.OURS and decide(Ownership.OURS, policy, confirm, plan) is Verdict.ASK:
+            self._ask(standing, Ownership.OURS, plan, policy)
+            policy = replace(policy, confirm=policy.confirm | {plan})
+        with self.scratch(node.ref) as folder:
+            made = self.make(standing, fingerprint, policy, progress, folder)
+            whose = classify(present, standing.record, made.oids())
+            if all_equal(whose) or self._same_content(node.recipe, standing, made, whose):
+                return self._keep_present(standing, fingerprint, made)
+            ownership = worst(whose)
+            verdict = decide(ownership, policy, confirm, plan)
+            if verdict is Verdict.REFUSE:
+                raise self._refusal(standing, ownership, plan)
+            if verdict is Verdict.ASK:
+                self._ask(standing, ownership, plan, policy)
+            rescued: list[str] = []
+            foreign = [key for key, mark in whose.items() if mark in (Ownership.EDITED, Ownership.UNKNOWN)]
+            if foreign:
+                rescued = self.publisher.rescue(node.store, present, foreign)
+            progress(node.ref, "publish", None)
+            record = self._record(standing, fingerprint, made, made.how, made.outputs)
+            self._write_manifests(standing)
+            record = self.publisher.publish(
+                Publication(node.store, node.recipe, made.folder, record, present, keep_backup=confirm is Confirm.ALWAYS)
+            )
+            self._keep_inputs(standing)
+        result = Result.RESTORED if made.how == "restored" else Result.BUILT
+        return self._outcome(
+            standing, result, record, pictures=made.pictures, rescued=tuple(rescued), reasons=self._why(standing)
+        )
+
+    def _why(self, standing: Standing) -> tuple[str, ...]:
+        return self.observer.state(standing.node.ref).reasons
+
+    def _keep_present(self, standing: Standing, fingerprint: str, made: Made) -> Outcome:
+        """What would be built lies there already: adopt it and touch nothing."""
+        ours = standing.record is not None and standing.intact
+        outputs = tuple(replace(output, oid=standing.present[output.key].oid) for output in made.outputs)
+        how = made.how if ours else "adopted"
+        record = self._record(standing, fingerprint, made, how, outputs)
+        record = replace(record, backups=standing.record.backups if standing.record is not None else ())
+        why = self._why(standing)
+        self._write_manifests(standing)
+        self.records.write(record)
+        self._keep_inputs(standing)
+        result = Result.ADOPTED if not ours else (Result.RESTORED if how == "restored" else Result.BUILT)
+        return self._outcome(standing, result, record, pictures=made.pictures, reasons=why)
+
+    def _same_content(self, recipe: Recipe, standing: Standing, made: Made, whose: Mapping[Key, Ownership]) -> bool:
+        """Whether foreign files say the same as what was made, for formats that other tools rewrite."""
+        if recipe.content is None or worst(whose) not in (Ownership.EDITED, Ownership.UNKNOWN):
+            return False
+        if whose.keys() != made.oids().keys() or any(here.obstacle for here in standing.present.values()):
+            return False
+        if any(key[1].endswith(SIDECARS) for key in standing.present) or standing.present.keys() != whose.keys():
+            return False
+        content = recipe.content.load()
+        for key in whose:
+            local = self.places.spot(standing.node.store, key).local
+            if local is None:
+                return False
+            try:
+                if content(local) != content(made.folder / "outputs" / key[1]):
+                    return False
+            except Exception:
+                # Whatever lies there is not even of the format; that is a difference.
+                return False
+        return True
+
+    def confirm(self, standing: Standing) -> Confirm:
+        """Whether replacing our own output is asked about: `[stores.<name>] confirm`, else what the recipe says."""
+        node = standing.node
+        configured = self.workspace.config.stores.get(node.store.name)
+        if configured is None or configured.confirm is None or configured.kind != node.ref.kind:
+            return node.recipe.confirm
+        if configured.confirm == Confirm.ALWAYS and any(output.place is Place.STORE for output in node.recipe.outputs):
+            return Confirm.ALWAYS
+        return node.recipe.confirm if configured.confirm == Confirm.ALWAYS else Confirm.NEVER
+
+    # questions
+
+    def question(self, standing: Standing, ownership: Ownership, plan: str) -> Question:
+        """What is asked before the present files are replaced, with what would change."""
+        paths = tuple(self.places.spot(standing.node.store, key).shown for key in sorted(standing.present))
+        return Question(standing.node.ref, ownership, plan, self._difference(standing), paths)
+
+    def foresee(self, ref: Ref) -> Question | None:
+        """What a build would ask about this artifact now; None when nothing, or when its inputs have to be built first."""
+        standing = self.observer.standing(ref)
+        if standing.fresh or standing.fingerprint is None or standing.stale_upstream or not standing.present:
+            return None
+        plan = plan_digest(standing.fingerprint, standing.present)
+        ownership = worst(standing.whose)
+        try:
+            if ownership is Ownership.OURS:
+                return self.question(standing, ownership, plan) if self.confirm(standing) is Confirm.ALWAYS else None
+            self.checks.refuse_blocking(standing)
+            with self.scratch(ref) as folder:
+                made = self.make(standing, standing.fingerprint, Policy(), _silent, folder)
+                whose = classify(standing.present, standing.record, made.oids())
+                same = all_equal(whose) or self._same_content(standing.node.recipe, standing, made, whose)
+            ownership = worst(whose)
+            foreign = ownership in (Ownership.EDITED, Ownership.UNKNOWN)
+            return self.question(standing, ownership, plan) if foreign and not same else None
+        except Exception:
+            # What is wrong is told by the build itself; here there is only nothing to ask.
+            return None
+
+    def _difference(self, standing: Standing) -> Difference:
+        node = standing.node
+        if node.recipe.preview is not None:
+            paths = [
+                local
+                for output in node.recipe.outputs
+                if (local := self.places.spot(node.store, (output.place, output.path)).local) is not None
+            ]
+            with self.scratch(node.ref) as folder:
+                view = self.view(standing, folder)
+                view.built = self._built(standing)
+                try:
+                    difference: Difference = node.recipe.preview.load()(view, paths)
+                    return difference
+                except InvalidText:
+                    raise
+                except HeadwaterError as error:
+                    return Difference(error.message, [])
+        lines = [
+            f"{self.places.spot(node.store, key).shown}: {here.size} bytes, {standing.whose[key]}"
+            for key, here in sorted(standing.present.items())
+        ]
+        return Difference(f"{len(lines)} file{'s' if len(lines) != 1 else ''} will be replaced", lines)
+
+    def _ask(self, standing: Standing, ownership: Ownership, plan: str, policy: Policy) -> None:
+        assert policy.ask is not None
+        if not policy.ask(self.question(standing, ownership, plan)):
+            raise Refused(
+                f"{', '.join(self._paths(standing))} was left as it is",
+                rule="replacement-declined",
+                fix=f"to replace it later, run `headwater build {standing.node.ref}` again",
+            )
+
+    def _paths(self, standing: Standing) -> list[str]:
+        return [self.places.spot(standing.node.store, key).shown for key in sorted(standing.present)]
+
+    def _refusal(self, standing: Standing, ownership: Ownership, plan: str) -> Refused:
+        """The refusal of a build without a terminal: the difference, and the exact words that allow the replacement."""
+        ref = standing.node.ref
+        difference = self._difference(standing)
+        paths = self._paths(standing)
+        what = "was edited since it was built" if ownership is Ownership.EDITED else "was not written by Headwater"
+        detail = "".join(f"\n    {line}" for line in difference.lines[:20])
+        refused = Refused(
+            f"{paths[0]}{f' and {len(paths) - 1} more' if len(paths) > 1 else ''} {what}: {difference.headline}{detail}",
+            rule="output-not-ours",
+            path=paths[0],
+            fix=(
+                f"run `headwater build {ref} --confirm {plan}`, or paste this run config in the Dagster launchpad:\n"
+                f"{run_config_yaml(ref, plan)}\n"
+                f"  the present file is copied to headwater-rescue/ first; `headwater adopt {ref}` keeps it if it is right"
+            ),
+        )
+        refused.difference = difference  # type: ignore[attr-defined]  # shown as metadata of the failed run
+        refused.plan = plan  # type: ignore[attr-defined]
+        return refused
+
+    # making
+
+    @contextmanager
+    def scratch(self, ref: Ref) -> Iterator[Path]:
+        """A new folder for one build; removed afterwards, and swept by a later command when this process dies."""
+        base = self.workspace.local / "scratch"
+        base.mkdir(parents=True, exist_ok=True)
+        number = 0
+        while True:
+            folder = base / f"{scratch_name(ref)}.{os.getpid()}.{number}"
+            try:
+                folder.mkdir()
+                break
+            except FileExistsError:
+                number += 1
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def view(self, standing: Standing, folder: Path) -> View:
+        """The verified view of the artifact's inputs."""
+        upstream: dict[str, list[Path]] = {}
+        for declared in standing.node.recipe.inputs:
+            if declared.artifact is not None:
+                node = self.observer.graph.node(Ref(standing.node.ref.kind, standing.node.ref.store, declared.artifact))
+                upstream[declared.role] = self.places.local_outputs(node.store, node.recipe, folder / "inputs" / declared.role)
+        record = standing.record
+        fetched = folder / "inputs"
+        fetched.mkdir(exist_ok=True)
+        return View(
+            self.workspace.root,
+            standing.node.store,
+            self.checks.with_findings(standing.roles),
+            fetched,
+            upstream,
+            previous_digests={role: entry.digest for role, entry in record.inputs.items()} if record is not None else {},
+        )
+
+    def make(self, standing: Standing, fingerprint: str, policy: Policy, progress: Progress, folder: Path) -> Made:
+        """The outputs of the fingerprint in `folder`: restored from the build cache, else built and kept there."""
+        recipe, ref = standing.node.recipe, standing.node.ref
+        if policy.use_cache and not policy.force:
+            entry = self.cache.find(fingerprint, recipe)
+            if entry is not None:
+                progress(ref, "restore", None)
+                if self.cache.restore(entry, folder / "outputs"):
+                    return Made(folder, entry.outputs, entry.output_digest, entry.summary, "restored")
+        made = self.run(standing, progress, folder)
+        if policy.use_cache:
+            self.cache.keep(CacheEntry(fingerprint, made.outputs, made.output_digest, made.summary), folder / "outputs")
+        return made
+
+    def run(self, standing: Standing, progress: Progress, folder: Path) -> Made:
+        """Run the recipe's body in `folder`; raises InputChanged when an input was edited meanwhile."""
+        recipe, ref = standing.node.recipe, standing.node.ref
+        progress(ref, "build", None)
+        scratch = Scratch(folder)
+        view = self.view(standing, folder)
+        try:
+            summary: Summary = recipe.body.load()(view, scratch, standing.parameters)
+        except Exception:
+            # A body that stumbled over an edit in mid-read is no failure of the recipe.
+            view.verify()
+            raise
+        view.verify()
+        self._verify_upstream(standing)
+        outputs = tuple(sorted(collect_outputs(recipe, folder, scratch.written())))
+        if recipe.reproducibility is Reproducibility.BYTE_EQUAL:
+            digest = output_digest(recipe, outputs)
+        elif summary.digest is not None:
+            digest = summary.digest
+        else:
+            raise HeadwaterError(
+                f"the recipe {recipe.name} is {recipe.reproducibility} and returned no digest",
+                rule="output-digest-missing",
+                fix="this is an error in the recipe: report it",
+            )
+        return Made(folder, outputs, digest, summary.to_json(), "built", summary.pictures)
+
+    def _verify_upstream(self, standing: Standing) -> None:
+        for held in standing.roles.values():
+            if held.ref is not None and held.provenance is not None:
+                node = self.observer.graph.node(held.ref)
+                present = {key: here.oid for key, here in self.places.present(node.store, node.recipe).items()}
+                if present != held.provenance.output_oids():
+                    raise InputChanged(
+                        f"its input {held.ref} was changed while it was being read", rule="input-changed", fix="build again"
+                    )
+
+    # records
+
+    def _record(self, standing: Standing, fingerprint: str, made: Made, how: str, outputs: tuple[OutputFile, ...]) -> Provenance:
+        return Provenance(
+            ref=standing.node.ref,
+            fingerprint=fingerprint,
+            recipe_version=standing.node.recipe.version,
+            code_version=standing.code_version,
+            parameters=standing.parameters,
+            libraries=standing.libraries,
+            inputs={
+                role: InputRecord(str(held.ref) if held.ref is not None else None, held.digest, held.root)
+                for role, held in standing.roles.items()
+            },
+            outputs=outputs,
+            output_digest=made.output_digest,
+            how=how,
+            summary=made.summary,
+            sequence=standing.record.sequence + 1 if standing.record is not None else 1,
+        )
+
+    def _write_manifests(self, standing: Standing) -> None:
+        """Keep what was read, so that a later `explain` can name the files that changed."""
+        for held in standing.roles.values():
+            if held.root is not None:
+                self.records.write_manifest(held.root, held.files)
+
+    def _keep_inputs(self, standing: Standing) -> None:
+        """Keep the text of the recipe's `keep` roles among the objects. Only a help for previews: what cannot be kept is not."""
+        root = self.workspace.root.local_root
+        if root is None:
+            return
+        prefix = f"{standing.node.store.root}/" if standing.node.store.root else ""
+        for role in standing.node.recipe.keep:
+            for path, oid, size in standing.roles[role].files:
+                if not self.workspace.objects.has(oid, size=size):
+                    with suppress(HeadwaterError, OSError):
+                        self.workspace.objects.put(root / (prefix + path), oid=oid)
+
+    def _built(self, standing: Standing) -> Built | None:
+        """The last build as `preview` sees it, None when its manifests are gone."""
+        record = standing.record
+        if record is None:
+            return None
+        files: dict[str, dict[str, str]] = {}
+        for role, entry in record.inputs.items():
+            manifest = self.records.read_manifest(entry.root) if entry.root is not None else None
+            if manifest is None:
+                return None
+            files[role] = {path: oid for path, oid, _ in manifest}
+        outputs = {output.path: output.oid for output in record.outputs}
+        objects = self.workspace.objects
+        return Built(files, outputs, objects.has, objects.get)
+
+
+def output_digest(recipe: Recipe, outputs: tuple[OutputFile, ...]) -> str:
+    """The digest of byte-equal outputs: the oid of a single file, else that of the sorted list of paths and oids."""
+    if len(outputs) == 1 and not recipe.outputs[0].folder:
+        return outputs[0].oid
+    return json_oid([[output.path, output.oid] for output in sorted(outputs)])
+
+
+def run_config_yaml(ref: Ref, plan: str) -> str:
+    """The run config that agrees to one replacement, as the launchpad takes it."""
+    from schemas.ids import escape_name
+
+    operation = "__".join((ref.kind, escape_name(ref.store), ref.name))
+    return f'ops:\n  {operation}:\n    config:\n      confirm: ["{plan}"]'
+
+
+def _one_line(error: Exception) -> str:
+    message = error.message if isinstance(error, HeadwaterError) else f"{type(error).__name__}: {error}"
+    return message.splitlines()[0] if message else type(error).__name__
+
+
+def _silent(_ref: Ref, _phase: str, _fraction: float | None) -> None:
+    """No progress display."""

@@ -1,0 +1,418 @@
+"""The build cache: fingerprint -> outputs, kept as objects, on this machine and optionally on a remote.
+
+An entry is a small JSON file `builds/<2 hex>/<hex>.json` beside the objects it names. Sizes and the order of use are kept in a
+SQLite index in machine state that can be lost at any time. Everything taken from a cache is verified against its oid and
+against the outputs the recipe declares; a remote is a convenience, never an authority. Light until it is used.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from assets.engine.places import SIDECARS
+from assets.engine.provenance import OutputFile
+from assets.engine.recipe import Place, Recipe
+from resources.objects import ObjectStore
+from resources.storage.base import Storage
+from schemas.canonical import canonical_json
+from schemas.errors import HeadwaterError
+from schemas.oid import parse_oid
+from schemas.paths import check_path
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from resources.workspace import Workspace
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class CacheEntry:
+    """The outputs of one fingerprint."""
+
+    fingerprint: str
+    outputs: tuple[OutputFile, ...]
+    output_digest: str
+    summary: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        return sum(output.size for output in self.outputs)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "fingerprint": self.fingerprint,
+            "outputs": [output.to_json() for output in self.outputs],
+            "output_digest": self.output_digest,
+            "summary": self.summary,
+        }
+
+
+def parse_entry(data: bytes, fingerprint: str) -> CacheEntry | None:
+    """A stored entry, or None for one that is damaged, of another format or for another fingerprint."""
+    try:
+        record = json.loads(data)
+        if record["format"] != FORMAT or record["fingerprint"] != fingerprint:
+            return None
+        outputs = tuple(OutputFile.from_json(entry) for entry in record["outputs"])
+        for output in outputs:
+            check_path(output.path, portable=False)
+            parse_oid(output.oid)
+        return CacheEntry(fingerprint, outputs, str(record["output_digest"]), dict(record["summary"]))
+    except (ValueError, KeyError, TypeError, HeadwaterError):
+        return None
+
+
+def entry_path(fingerprint: str) -> str:
+    digits = parse_oid(fingerprint)[1]
+    return f"builds/{digits[:2]}/{digits[2:]}.json"
+
+
+def entries_in(storage: Storage) -> Iterator[CacheEntry]:
+    """Every readable entry of a storage."""
+    for stat in storage.scan("builds"):
+        parts = stat.path.removesuffix(".json").split("/")
+        if len(parts) == 3:
+            entry = parse_entry(storage.read(stat.path), f"blake3:{parts[1]}{parts[2]}")
+            if entry is not None:
+                yield entry
+
+
+def fits(entry: CacheEntry, recipe: Recipe) -> bool:
+    """Whether the entry holds exactly what the recipe declares: an entry from elsewhere must not choose its own paths."""
+    files = {(output.place, output.path) for output in recipe.outputs if not output.folder}
+    folders = [(output.place, f"{output.path}/") for output in recipe.outputs if output.folder]
+    for output in entry.outputs:
+        if output.key in files:
+            files.discard(output.key)
+        elif not any(output.place is place and output.path.startswith(prefix) for place, prefix in folders):
+            return False
+        if any(output.path.endswith(suffix) for suffix in SIDECARS):
+            return False
+    return not files
+
+
+@dataclass(frozen=True, slots=True)
+class CacheStats:
+    """Entries, objects and bytes of the local build cache, its cap in bytes, and the remote it is shared through."""
+
+    entries: int
+    objects: int
+    size: int
+    max_size: int
+    remote: str | None
+
+
+class BuildCache:
+    """The build cache of one workspace. `remote` (a URL or path) is looked into when the local cache has no entry."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+        self.storage = workspace.state
+        self.objects = workspace.objects
+        self._remote: Storage | None = None
+
+    @property
+    def remote(self) -> Storage | None:
+        """The remote storage, opened when first used; None when none is configured."""
+        url = self.workspace.config.cache_remote
+        if self._remote is None and url:
+            from resources.storage import open_storage
+
+            self._remote = open_storage(url, state=self.workspace.local / "remote")
+        return self._remote
+
+    # look-up
+
+    def holds(self, fingerprint: str) -> bool:
+        """Whether the local cache has an entry; its objects are not looked at."""
+        return self.storage.stat(entry_path(fingerprint)) is not None
+
+    def find(self, fingerprint: str, recipe: Recipe, *, remote: bool = True) -> CacheEntry | None:
+        """The entry of a fingerprint whose objects are all there, from the local cache or copied from the remote."""
+        entry = _read_entry(self.storage, fingerprint)
+        if entry is not None and fits(entry, recipe) and self._complete(self.objects, entry):
+            return entry
+        if remote and self.remote is not None:
+            try:
+                return self._pull_one(self.remote, fingerprint, recipe)
+            except (OSError, HeadwaterError):
+                # A remote that is away, slow or damaged costs a build, never a failure.
+                return None
+        return None
+
+    @staticmethod
+    def _complete(objects: ObjectStore, entry: CacheEntry) -> bool:
+        return all(objects.has(output.oid, size=output.size) for output in entry.outputs)
+
+    def restore(self, entry: CacheEntry, folder: Path) -> bool:
+        """Copy the entry's outputs below `folder`, verified; False (and the entry is forgotten) when one is damaged."""
+        try:
+            for output in entry.outputs:
+                target = folder / output.path
+                target.parent.mkdir(parents=True, exist_ok=True)
+                self.objects.fetch(output.oid, target)
+                target.chmod(0o644)
+        except (FileNotFoundError, HeadwaterError):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            self.forget(entry)
+            return False
+        self._used([entry])
+        return True
+
+    # keep and trim
+
+    def keep(self, entry: CacheEntry, folder: Path) -> bool:
+        """Keep the outputs that lie below `folder`; False when they are larger than the whole cache may be."""
+        if entry.size > self.workspace.config.cache_max_size:
+            return False
+        for output in entry.outputs:
+            self.objects.put(folder / output.path, oid=output.oid)
+        self.storage.write(entry_path(entry.fingerprint), canonical_json(entry.to_json()))
+        self._used([entry])
+        self.trim()
+        return True
+
+    def forget(self, entry: CacheEntry) -> None:
+        """Drop an entry and the damaged ones of its objects; the whole ones are dropped by the next `gc`."""
+        self.storage.delete(entry_path(entry.fingerprint))
+        for output in entry.outputs:
+            try:
+                self.objects.verify(output.oid)
+            except FileNotFoundError:
+                continue
+            except HeadwaterError:
+                self.objects.delete(output.oid)
+        with self._index() as index:
+            index.execute("DELETE FROM entry WHERE fingerprint = ?", (entry.fingerprint,))
+            index.execute("DELETE FROM part WHERE fingerprint = ?", (entry.fingerprint,))
+
+    def trim(self, max_size: int | None = None) -> list[str]:
+        """Drop the entries unused for longest until the objects fit the cap; returns the dropped fingerprints."""
+        cap = self.workspace.config.cache_max_size if max_size is None else max_size
+        dropped: list[str] = []
+        with self._index() as index:
+            while self._size(index) > cap:
+                oldest = index.execute("SELECT fingerprint FROM entry ORDER BY used, fingerprint LIMIT 1").fetchone()
+                if oldest is None:
+                    break
+                self._drop(index, oldest[0])
+                dropped.append(oldest[0])
+        return dropped
+
+    @staticmethod
+    def _size(index: sqlite3.Connection) -> int:
+        row = index.execute("SELECT coalesce(sum(size), 0) FROM (SELECT DISTINCT oid, size FROM part)").fetchone()
+        return int(row[0])
+
+    def _drop(self, index: sqlite3.Connection, fingerprint: str) -> None:
+        """The entry goes before its objects, so that no entry ever names an object that was trimmed away."""
+        self.storage.delete(entry_path(fingerprint))
+        oids = [row[0] for row in index.execute("SELECT DISTINCT oid FROM part WHERE fingerprint = ?", (fingerprint,))]
+        index.execute("DELETE FROM part WHERE fingerprint = ?", (fingerprint,))
+        index.execute("DELETE FROM entry WHERE fingerprint = ?", (fingerprint,))
+        for oid in oids:
+            if index.execute("SELECT 1 FROM part WHERE oid = ? LIMIT 1", (oid,)).fetchone() is None:
+                self.objects.delete(oid)
+
+    # the index of use
+
+    @contextmanager
+    def _index(self) -> Iterator[sqlite3.Connection]:
+        import sqlite3
+
+        path = self.workspace.local / "cache.sqlite"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as index:
+            try:
+                index.execute("BEGIN IMMEDIATE")
+                made = index.execute("PRAGMA user_version").fetchone()[0] != FORMAT
+                if made:
+                    self._rebuild(index)
+                yield index
+            except BaseException:
+                if index.in_transaction:
+                    index.execute("ROLLBACK")
+                raise
+            index.execute("COMMIT")
+
+    def _rebuild(self, index: sqlite3.Connection) -> None:
+        """The index is a hint: when it is new, lost or of another format it is made again from the entries."""
+        index.execute("DROP TABLE IF EXISTS entry")
+        index.execute("DROP TABLE IF EXISTS part")
+        index.execute("CREATE TABLE entry (fingerprint TEXT PRIMARY KEY, used INTEGER NOT NULL) STRICT, WITHOUT ROWID")
+        index.execute(
+            "CREATE TABLE part (fingerprint TEXT NOT NULL, oid TEXT NOT NULL, size INTEGER NOT NULL, "
+            "PRIMARY KEY (fingerprint, oid)) STRICT, WITHOUT ROWID"
+        )
+        index.execute("CREATE INDEX part_oid ON part (oid, size)")
+        index.execute(f"PRAGMA user_version = {FORMAT}")
+        _note(index, entries_in(self.storage))
+
+    def _used(self, entries: Iterable[CacheEntry]) -> None:
+        with self._index() as index:
+            _note(index, entries)
+
+    # sharing
+
+    def push(self, fingerprints: Iterable[str] | None = None, progress: Callable[[int, int], None] | None = None) -> int:
+        """Copy entries (all, or those of `fingerprints`) that the remote lacks to it; returns how many were copied.
+
+        Objects go before the entry that names them. Raises UsageError when no remote is configured.
+        """
+        remote = self._required_remote()
+        wanted = list(entries_in(self.storage)) if fingerprints is None else self._local(fingerprints)
+        objects = ObjectStore(remote, "objects")
+        copied = 0
+        for number, entry in enumerate(wanted):
+            if remote.stat(entry_path(entry.fingerprint)) is None and self._complete(self.objects, entry):
+                for output in entry.outputs:
+                    if not objects.has(output.oid, size=output.size):
+                        with self._fetched(self.objects, output.oid) as local:
+                            objects.put(local, oid=output.oid)
+                remote.write(entry_path(entry.fingerprint), canonical_json(entry.to_json()))
+                copied += 1
+            if progress is not None:
+                progress(number + 1, len(wanted))
+        return copied
+
+    def pull(self, wanted: Iterable[tuple[str, Recipe]], progress: Callable[[int, int], None] | None = None) -> int:
+        """Copy the entries of the given fingerprints from the remote where the local cache lacks them; how many came."""
+        remote = self._required_remote()
+        pairs = list(wanted)
+        copied = 0
+        for number, (fingerprint, recipe) in enumerate(pairs):
+            if self.find(fingerprint, recipe, remote=False) is None:
+                copied += self._pull_one(remote, fingerprint, recipe) is not None
+            if progress is not None:
+                progress(number + 1, len(pairs))
+        return copied
+
+    def _local(self, fingerprints: Iterable[str]) -> list[CacheEntry]:
+        return [entry for name in fingerprints if (entry := _read_entry(self.storage, name)) is not None]
+
+    def _required_remote(self) -> Storage:
+        from schemas.errors import UsageError
+
+        if self.remote is None:
+            raise UsageError(
+                "no remote build cache is configured",
+                rule="cache-remote-missing",
+                fix="set `remote` under `[cache]` in headwater.toml, or HEADWATER_REMOTE_CACHE",
+            )
+        return self.remote
+
+    def _pull_one(self, remote: Storage, fingerprint: str, recipe: Recipe) -> CacheEntry | None:
+        entry = _read_entry(remote, fingerprint)
+        if entry is None or not fits(entry, recipe) or entry.size > self.workspace.config.cache_max_size:
+            return None
+        objects = ObjectStore(remote, "objects")
+        for output in entry.outputs:
+            if not self.objects.has(output.oid, size=output.size):
+                try:
+                    with self._fetched(objects, output.oid) as local:
+                        self.objects.put(local, oid=output.oid)
+                except FileNotFoundError:
+                    return None
+        self.storage.write(entry_path(fingerprint), canonical_json(entry.to_json()))
+        self._used([entry])
+        self.trim()
+        return entry
+
+    @contextmanager
+    def _fetched(self, objects: ObjectStore, oid: str) -> Iterator[Path]:
+        """A verified local copy of an object for the time of a transfer."""
+        import tempfile
+
+        scratch = self.workspace.scratch
+        scratch.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="transfer-", dir=scratch) as folder:
+            target = Path(folder) / "object"
+            objects.fetch(oid, target)
+            yield target
+
+    # upkeep
+
+    def gc(self, *, max_size: int | None = None, dry_run: bool = False) -> tuple[int, int]:
+        """Trim to the cap and delete objects no entry names; returns (objects, bytes) deleted or, dry, to be deleted."""
+        if not dry_run:
+            before = dict(self.objects.list())
+            self.trim(max_size)
+            named = self._named()
+            for oid in self.objects.list():
+                if oid[0] not in named:
+                    self.objects.delete(oid[0])
+            left = dict(self.objects.list())
+            gone = [size for oid, size in before.items() if oid not in left]
+            return len(gone), sum(gone)
+        named = self._named()
+        loose = [size for oid, size in self.objects.list() if oid not in named]
+        return len(loose), sum(loose)
+
+    def _named(self) -> set[str]:
+        return {output.oid for entry in entries_in(self.storage) for output in entry.outputs}
+
+    def stats(self) -> CacheStats:
+        """Counts and bytes of the local cache."""
+        sizes = [size for _, size in self.objects.list()]
+        config = self.workspace.config
+        return CacheStats(
+            sum(1 for _ in entries_in(self.storage)), len(sizes), sum(sizes), config.cache_max_size, config.cache_remote
+        )
+
+    def verify(self) -> list[str]:
+        """Re-hash every object; damaged ones are deleted with the entries that name them. Returns the damaged oids."""
+        damaged = []
+        for oid, _ in list(self.objects.list()):
+            try:
+                self.objects.verify(oid)
+            except FileNotFoundError:
+                continue
+            except HeadwaterError:
+                damaged.append(oid)
+        if damaged:
+            bad = set(damaged)
+            for entry in list(entries_in(self.storage)):
+                if any(output.oid in bad for output in entry.outputs):
+                    self.forget(entry)
+            for oid in damaged:
+                self.objects.delete(oid)
+        return damaged
+
+
+def _read_entry(storage: Storage, fingerprint: str) -> CacheEntry | None:
+    try:
+        return parse_entry(storage.read(entry_path(fingerprint)), fingerprint)
+    except FileNotFoundError:
+        return None
+
+
+def _note(index: sqlite3.Connection, entries: Iterable[CacheEntry]) -> None:
+    """Record the entries as the ones used last."""
+    for entry in entries:
+        index.execute(
+            "INSERT INTO entry VALUES (?, (SELECT coalesce(max(used), 0) + 1 FROM entry)) "
+            "ON CONFLICT (fingerprint) DO UPDATE SET used = excluded.used",
+            (entry.fingerprint,),
+        )
+        index.executemany(
+            "INSERT OR IGNORE INTO part VALUES (?, ?, ?)",
+            [(entry.fingerprint, output.oid, output.size) for output in entry.outputs],
+        )
+
+
+def place_of(recipe: Recipe, path: str) -> Place:
+    """The place of the declared output that `path` is, or lies in."""
+    for output in recipe.outputs:
+        if path == output.path or (output.folder and path.startswith(f"{output.path}/")):
+            return output.place
+    raise KeyError(path)

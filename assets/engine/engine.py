@@ -1,0 +1,237 @@
+"""The engine: one object per workspace that answers what there is, what is stale and why, and brings it up to date.
+
+It only composes: each step is a module of its own beside this one. Knows nothing of Dagster or the command line, and stays
+light until something has to run.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from assets.engine.build import Builder
+from assets.engine.cache import BuildCache
+from assets.engine.checks import Checks
+from assets.engine.graph import Node
+from assets.engine.model import Outcome, Policy, Progress, Question, Ref, Result, State, Store
+from assets.engine.places import WORKSPACE_KIND, Places
+from assets.engine.provenance import Provenance, Records
+from assets.engine.publish import Publisher
+from assets.engine.recipe import Kind, Recipe
+from assets.engine.scan import SourceState
+from assets.engine.select import select as select_refs
+from assets.engine.standing import Observer
+from schemas.errors import HeadwaterError
+from schemas.findings import Finding
+
+if TYPE_CHECKING:
+    from resources.workspace import Workspace
+
+_HEADLESS = Policy()
+
+
+class Engine:
+    """The engine over one workspace.
+
+    What it has seen (stores, sources, records) is remembered for as long as the object lives; `refresh` looks again. Building
+    looks again at the store it builds in.
+    """
+
+    def __init__(self, workspace: Workspace, kinds: Mapping[str, Kind] | None = None) -> None:
+        if kinds is None:
+            from assets.registry import KINDS
+
+            kinds = KINDS
+        self.workspace = workspace
+        self.kinds = dict(kinds)
+        self.places = Places(workspace)
+        self.records = Records(workspace.state)
+        self.observer = Observer(workspace, self.kinds, self.places, self.records)
+        self.checks = Checks(workspace, self.observer, self.kinds)
+        self.cache = BuildCache(workspace)
+        self.publisher = Publisher(workspace, self.places, self.records)
+        self.builder = Builder(workspace, self.observer, self.places, self.records, self.publisher, self.cache, self.checks)
+        self.recovered: list[str] = self._recover()
+        """One line per publication or set of files that a killed command had left unfinished."""
+
+    def close(self) -> None:
+        """Close the caches; the engine may be used again afterwards."""
+        self.places.close()
+        self.workspace.stat_cache.close()
+
+    # what there is
+
+    def stores(self) -> list[Store]:
+        """Every store, vanished ones too, sorted by kind and name; the pseudo store of the workspace comes last."""
+        return list(self.observer.discovered.stores)
+
+    def store(self, ref: Ref) -> Store:
+        """The store of an artifact or source. Raises UsageError when there is none."""
+        for store in self.observer.discovered.stores:
+            if (store.kind, store.name) == (ref.kind, ref.store):
+                return store
+        return self.observer.graph.node(ref).store
+
+    def refs(self, select: Sequence[str] = ()) -> list[Ref]:
+        """The selected artifacts, inputs before their readers. Raises UsageError when a selection matches nothing."""
+        return select_refs(self.observer.graph, select)
+
+    def recipe(self, ref: Ref) -> Recipe:
+        """The recipe of an artifact."""
+        return self.observer.graph.node(ref).recipe
+
+    def sources(self, store: Store) -> list[SourceState]:
+        """The sources of a store as they are now. Raises HeadwaterError (rule `store-vanished`) for one that is gone."""
+        return list(self.observer.sources(store).values())
+
+    def upstream(self, ref: Ref) -> tuple[Ref, ...]:
+        """The artifacts that this one reads."""
+        return self.observer.graph.upstream(ref)
+
+    def downstream(self, ref: Ref) -> tuple[Ref, ...]:
+        """The artifacts that read this one."""
+        return self.observer.graph.downstream(ref)
+
+    def provenance(self, ref: Ref) -> Provenance | None:
+        """The record of the artifact's present outputs, read anew."""
+        return self.records.read(ref)
+
+    def refresh(self) -> None:
+        """Forget what was seen, so that the next question looks at the workspace again."""
+        self.observer.forget()
+
+    # how it stands
+
+    def status(self, select: Sequence[str] = ()) -> list[State]:
+        """Where each selected artifact stands, and why; nothing is parsed or built."""
+        return [self._state(ref) for ref in self.refs(select)]
+
+    def _state(self, ref: Ref) -> State:
+        standing = self.observer.standing(ref)
+        if standing.fresh:
+            return self.observer.state(ref)
+        cached = standing.fingerprint is not None and self.cache.holds(standing.fingerprint)
+        return self.observer.state(ref, self.checks.known_block(standing), cached=cached)
+
+    def check(self, select: Sequence[str] = ()) -> dict[Ref, list[Finding]]:
+        """The findings of every selected store, under `Ref(kind, store, '')`; those of discovery come with the first store
+        they lie in, or under `Ref('workspace', 'all', '')`."""
+        chosen = {(ref.kind, ref.store) for ref in self.refs(select)} if select else None
+        found: dict[Ref, list[Finding]] = {}
+        for store in self.observer.discovered.stores:
+            if store.kind != WORKSPACE_KIND and store.present and (chosen is None or (store.kind, store.name) in chosen):
+                found[Ref(store.kind, store.name, "")] = self.checks.findings(store)
+        if chosen is None and self.observer.discovered.findings:
+            found[Ref(WORKSPACE_KIND, "all", "")] = list(self.observer.discovered.findings)
+        return found
+
+    # building
+
+    def build_one(self, ref: Ref, policy: Policy = _HEADLESS, progress: Progress | None = None) -> Outcome:
+        """Bring one artifact up to date, with what it is made of; its store is looked at again first. Never raises for what
+        went wrong with the artifact: the outcome carries the error."""
+        self.observer.forget(self.store(ref))
+        self.builder.also_built.clear()
+        return self.builder.build(ref, policy, progress or _silent)
+
+    def build(self, select: Sequence[str] = (), policy: Policy = _HEADLESS, progress: Progress | None = None) -> list[Outcome]:
+        """Bring the selected artifacts up to date, in order; one outcome each, and one for every artifact that had to be
+        built on the way."""
+        self.builder.also_built.clear()
+        outcomes: dict[Ref, Outcome] = {}
+        for ref in self.refs(select):
+            on_the_way = self.builder.also_built.pop(ref, None)
+            if on_the_way is not None and not policy.force:
+                outcomes[ref] = on_the_way
+                self.builder.also_built[ref] = on_the_way
+                continue
+            outcomes[ref] = self.builder.build(ref, policy, progress or _silent)
+            if outcomes[ref].result is not Result.FRESH:
+                self.builder.also_built[ref] = outcomes[ref]
+        for ref, outcome in self.builder.also_built.items():
+            outcomes.setdefault(ref, outcome)
+        return list(outcomes.values())
+
+    def questions(self, select: Sequence[str] = ()) -> list[Question]:
+        """What a build of the selection would have to ask at a terminal, as far as that can be told before its inputs are
+        built. Where someone else's file lies in the way, what would be built is built into the build cache to compare."""
+        asked = []
+        for ref in self.refs(select):
+            question = self.builder.foresee(ref)
+            if question is not None:
+                asked.append(question)
+        return asked
+
+    def ensure(self, ref: Ref) -> Outcome | None:
+        """Build the artifact silently if nothing lies in its place, for commands that read it; None when it is there."""
+        standing = self.observer.standing(ref)
+        if standing.present:
+            return None
+        outcome = self.build_one(ref)
+        if outcome.error is not None:
+            raise outcome.error
+        if outcome.result is Result.BLOCKED:
+            raise HeadwaterError(f"{ref} cannot be built: {'; '.join(outcome.reasons)}", rule="artifact-blocked")
+        return outcome
+
+    # after a crash
+
+    def _recover(self) -> list[str]:
+        """Complete what a killed command left; two folder listings when there is nothing."""
+        lines = self.workspace.recover()
+        for intent in self.publisher.pending():
+            line = self._recover_one(intent)
+            if line is not None:
+                lines.append(line)
+        self._sweep()
+        return lines
+
+    def _recover_one(self, intent: Path) -> str | None:
+        from resources.locks import LockTimeout, file_lock
+
+        def find(record: Provenance) -> tuple[Store, Recipe] | None:
+            node: Node | None = self.observer.graph.nodes.get(record.ref)
+            return None if node is None else (node.store, node.recipe)
+
+        ref = self.publisher.ref_of(intent)
+        if ref is None:
+            intent.unlink(missing_ok=True)
+            return None
+        try:
+            with file_lock(self.workspace.local / "locks", f"artifact {ref}", timeout=0.05):
+                return self.publisher.recover(intent, find)
+        except LockTimeout:
+            # Its owner lives and is publishing right now.
+            return None
+
+    def _sweep(self) -> None:
+        """Remove the scratch folders of processes that are gone."""
+        scratch = self.workspace.local / "scratch"
+        try:
+            names = os.listdir(scratch)
+        except FileNotFoundError:
+            return
+        for name in names:
+            process = name.split(".")[-2:-1]
+            if process and process[0].isdigit() and not _alive(int(process[0])) and not self._intended(name):
+                shutil.rmtree(scratch / name, ignore_errors=True)
+
+    def _intended(self, name: str) -> bool:
+        return any(self.publisher.scratch_of(intent) == name for intent in self.publisher.pending())
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _silent(_ref: Ref, _phase: str, _fraction: float | None) -> None:
+    """No progress display."""

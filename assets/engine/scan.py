@@ -1,0 +1,135 @@
+"""Scan: the source files of a store, their oids from the stat cache, and the Merkle root of each source.
+
+Reads names, stats and, where the stat cache cannot vouch, bytes. An unchanged store costs one listing: its sources' roots are
+remembered under the digest of its tree, and its files are only enumerated when somebody asks for them. Which folders are
+stores is `assets.engine.discovery`. Light.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from assets.engine.fingerprint import input_digest
+from assets.engine.globs import folder_test, matcher
+from assets.engine.model import Ref, Store
+from assets.engine.recipe import Input, Kind, Source
+from schemas.canonical import canonical_json
+from schemas.oid import json_oid
+
+if TYPE_CHECKING:
+    from resources.statcache import Tree
+    from resources.workspace import Workspace
+
+FileEntry = tuple[str, str, int]
+"""(store-relative path, oid, size in bytes)."""
+
+
+class SourceState:
+    """A source as it was scanned: `root` is the Merkle root over its files, `files` the files sorted by path."""
+
+    __slots__ = ("_enumerate", "_files", "ref", "root")
+
+    def __init__(self, ref: Ref, root: str, enumerate_files: Callable[[], tuple[FileEntry, ...]]) -> None:
+        self.ref = ref
+        self.root = root
+        self._enumerate = enumerate_files
+        self._files: tuple[FileEntry, ...] | None = None
+
+    @property
+    def files(self) -> tuple[FileEntry, ...]:
+        """(store-relative path, oid, size) of every file, as it was when the store was scanned."""
+        if self._files is None:
+            self._files = self._enumerate()
+        return self._files
+
+    def __repr__(self) -> str:
+        return f"SourceState({self.ref}, {self.root})"
+
+
+def store_relative(store: Store, path: str) -> str:
+    """A workspace-relative path as seen from the store's root."""
+    return path[len(store.root) + 1 :] if store.root else path
+
+
+def scan_sources(
+    workspace: Workspace,
+    kind: Kind,
+    store: Store,
+    enter: Callable[[str], bool],
+    excluded: Callable[[str], bool],
+    nested: Sequence[str] = (),
+) -> dict[str, SourceState]:
+    """Source name -> state of one store.
+
+    `enter` and `excluded` are discovery's tests for workspace folders and files; the folders in `nested` (inner stores of
+    the same kind) are left out. Folders in which no source can have files are not entered.
+    """
+    possible = folder_test([glob for source in kind.sources for glob in source.include])
+    inner = frozenset(nested)
+
+    def descend(folder: str) -> bool:
+        return folder not in inner and possible(store_relative(store, folder)) and enter(folder)
+
+    tree = workspace.stat_cache.tree(workspace.root, store.root, enter=descend)
+    key = json_oid(
+        {
+            "tree": tree.digest,
+            "root": store.root,
+            "exclude": list(workspace.config.exclude),
+            "sources": [[source.name, list(source.include), list(source.exclude)] for source in kind.sources],
+        }
+    )
+    roots = _remembered_roots(workspace, key, kind.sources)
+    if roots is None:
+        files = _files_by_source(tree, kind.sources, store, excluded)
+        roots = {name: input_digest(entries, names=True) for name, entries in files.items()}
+        workspace.stat_cache.set_memo(f"sources:{key}", canonical_json(roots))
+    enumerated: dict[str, tuple[FileEntry, ...]] = {}
+
+    def enumerate_source(name: str) -> Callable[[], tuple[FileEntry, ...]]:
+        def enumerate_files() -> tuple[FileEntry, ...]:
+            if not enumerated:
+                enumerated.update(_files_by_source(tree, kind.sources, store, excluded))
+            return enumerated[name]
+
+        return enumerate_files
+
+    return {name: SourceState(Ref(store.kind, store.name, name), root, enumerate_source(name)) for name, root in roots.items()}
+
+
+def _remembered_roots(workspace: Workspace, key: str, sources: Sequence[Source]) -> dict[str, str] | None:
+    kept = workspace.stat_cache.memo(f"sources:{key}")
+    if kept is None:
+        return None
+    roots: dict[str, str] = json.loads(kept)
+    return roots if roots.keys() == {source.name for source in sources} else None
+
+
+def _files_by_source(
+    tree: Tree, sources: Sequence[Source], store: Store, excluded: Callable[[str], bool]
+) -> dict[str, tuple[FileEntry, ...]]:
+    tests = [(source.name, matcher(source.include, source.exclude)) for source in sources]
+    files: dict[str, list[FileEntry]] = {source.name: [] for source in sources}
+    for path, size, oid in tree.files():
+        below = store_relative(store, path)
+        for name, test in tests:
+            if test(below) and not excluded(path):
+                files[name].append((below, oid, size))
+    return {name: tuple(sorted(entries)) for name, entries in files.items()}
+
+
+def narrowed(state: SourceState, declared: Input) -> tuple[Callable[[], tuple[FileEntry, ...]], str]:
+    """The files of a source that an input reads (enumerated when called), and their digest for the fingerprint."""
+    if not declared.only:
+        digest = state.root if declared.names else input_digest(state.files, names=False)
+        return lambda: state.files, digest
+    test = matcher(declared.only)
+    files = tuple(entry for entry in state.files if test(entry[0]))
+    return lambda: files, input_digest(files, names=declared.names)
+
+
+def source_roots(sources: Mapping[str, SourceState]) -> dict[str, str]:
+    """Source name -> Merkle root."""
+    return {name: state.root for name, state in sources.items()}
