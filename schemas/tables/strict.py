@@ -237,9 +237,9 @@ class TableReader:
             self._structural(
                 found(MISSING_COLUMN, self.path, message, line=1, column=1, fix="add it to the header and to every row")
             )
-        for name, column in stored.items():
-            prose = column.column_type.base in {"text", "enum"}
-            self.places.append(_Place(column, names.index(name) if name in names else -1, _quick_test(column), prose))
+        for name, declared in stored.items():
+            prose = declared.column_type.base in {"text", "enum"}
+            self.places.append(_Place(declared, names.index(name) if name in names else -1, _quick_test(declared), prose))
 
     def _extra(self, name: str, missing: list[str], line: int, column: int) -> Finding:
         replacement = None

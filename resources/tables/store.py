@@ -1,0 +1,300 @@
+"""One tables project behind a storage: where its files are, what is wrong with them, reading rows and writing changed ones back.
+
+Every write is a list of Changes for one commit of the storage, bound to the bytes they were made from, so that a project is
+never half written and no edit of somebody else is lost. What the text means is in `schemas.tables`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, BinaryIO
+
+from resources.storage.base import ABSENT, Change, Storage
+from resources.tables import records
+from schemas import paths
+from schemas.errors import HeadwaterError, InvalidText
+from schemas.findings import Finding, Severity, found, rule
+from schemas.oid import bytes_oid
+from schemas.tables import gitfiles
+from schemas.tables.model import Project, Table
+from schemas.tables.project import examine_project, read_project
+from schemas.tables.rows import check_rows
+from schemas.tables.strict import read_rows
+
+PROJECT_FILE = "project.yaml"
+DATA_FOLDER = "data"
+HISTORY_FILE = "history.log"
+PROJECT_LIMIT = 16 << 20
+
+NO_PROJECT = rule("tables-no-project", Severity.ERROR, "The project has its project.yaml.")
+NO_FILE = rule("tables-missing-file", Severity.ERROR, "A table with `rows: required` has its CSV file.")
+UNDECLARED = rule("tables-undeclared-file", Severity.WARNING, "Every CSV file below data/ belongs to a table.")
+OTHER_FORM = rule("tables-file-name-form", Severity.WARNING, "A CSV file's name has the Unicode form project.yaml has.")
+GIT_FILE = rule("tables-git-file", Severity.INFO, "git ignores derived files and leaves line ends in CSV files alone.")
+
+Row = Sequence[str | None]
+
+
+class TablesStore:
+    """The project in the folder `root` ('' for the storage's own root). Paths it gives and takes are the storage's."""
+
+    def __init__(self, storage: Storage, root: str = "") -> None:
+        self.storage = storage
+        self.root = root
+
+    def path(self, inside: str) -> str:
+        """The storage's path of a path inside the project."""
+        return f"{self.root}/{inside}" if self.root else inside
+
+    @property
+    def project_path(self) -> str:
+        """Where project.yaml lies."""
+        return self.path(PROJECT_FILE)
+
+    def read_project_text(self) -> bytes:
+        """The bytes of project.yaml. Raises InvalidText when there is none."""
+        try:
+            return self.storage.read(self.project_path, limit=PROJECT_LIMIT)
+        except FileNotFoundError:
+            missing = found(NO_PROJECT, self.project_path, "there is no project.yaml", fix="run `headwater tables init`")
+            raise InvalidText([missing]) from None
+
+    def project(self) -> Project:
+        """The project, migrated in memory when its text is older. Raises InvalidText with every finding, NewerFormat."""
+        return read_project(self.read_project_text(), self.project_path)
+
+    def data_files(self) -> dict[str, str]:
+        """The CSV files below data/: their path in the project, in Unicode form NFC, to the storage's path.
+
+        Where a folder holds both forms of a name, the one that is NFC wins.
+        """
+        start = len(self.path(""))
+        files: dict[str, str] = {}
+        for stat in self.storage.scan(self.path(DATA_FOLDER)):
+            if stat.path.endswith(".csv"):
+                inside = stat.path[start:]
+                form = unicodedata.normalize("NFC", inside)
+                if form not in files or form == inside:
+                    files[form] = stat.path
+        return files
+
+    def data_path(self, table: Table) -> str:
+        """The storage's path of a table's CSV file: of the one that is there in another Unicode form, else as declared."""
+        declared = self.path(table.data_file)
+        if table.data_file.isascii() or self.storage.stat(declared) is not None:
+            return declared
+        return self.data_files().get(unicodedata.normalize("NFC", table.data_file), declared)
+
+    def open_table(self, table: Table) -> BinaryIO:
+        """A table's CSV file for reading. Raises FileNotFoundError."""
+        return self.storage.open(self.data_path(table))
+
+    def rows(self, project: Project, table_name: str) -> Iterator[list[str | None]]:
+        """The cells of a table's rows in the order of its stored columns; none where there is no file. Raises InvalidText."""
+        table = project.tables[table_name]
+        path = self.data_path(table)
+        if self.storage.stat(path) is not None:
+            with self.storage.open(path) as stream:
+                yield from read_rows(stream, path, project, table_name)
+
+    def check(self) -> list[Finding]:
+        """Everything wrong with the project's text: shape and meaning of project.yaml, cells, keys, relationships, checks.
+
+        Rows are judged only when project.yaml itself has no blocking finding. Raises NewerFormat.
+        """
+        try:
+            text = self.read_project_text()
+        except InvalidText as invalid:
+            return list(invalid.findings)
+        project, findings = examine_project(text, self.project_path)
+        findings += self._git_findings()
+        if project is None or any(finding.blocking for finding in findings):
+            return sorted(findings)
+        files, more = self._match_files(project)
+        openers = {name: partial(self.storage.open, path) for name, path in files.items()}
+        shown = {project.tables[name].data_file: path for name, path in files.items()}
+        findings += more
+        findings += check_rows(project, openers, lambda inside: shown.get(inside, self.path(inside)))
+        return sorted(findings)
+
+    def _match_files(self, project: Project) -> tuple[dict[str, str], list[Finding]]:
+        """(table -> the storage's path of its file, findings about files)."""
+        present = self.data_files()
+        files: dict[str, str] = {}
+        findings = []
+        for name, table in project.tables.items():
+            actual = present.pop(unicodedata.normalize("NFC", table.data_file), None)
+            if actual is None:
+                if table.rows == "required":
+                    message = f"table {name!r} needs its rows, and the file is not there"
+                    fix = "add the file, or remove `rows: required`"
+                    findings.append(found(NO_FILE, self.path(table.data_file), message, fix=fix))
+                continue
+            files[name] = actual
+            if actual != self.path(table.data_file):
+                message = f"the file's name is not in the Unicode form of {table.data_file!r} in project.yaml"
+                findings.append(found(OTHER_FORM, actual, message, fix=f"rename it to {table.data_file!r}"))
+        folded = {paths.fold(table.data_file): name for name, table in project.tables.items()}
+        for inside, actual in present.items():
+            near = folded.get(paths.fold(inside))
+            fix = (
+                f"rename it to {project.tables[near].data_file!r}" if near else "declare its table in project.yaml, or remove it"
+            )
+            findings.append(found(UNDECLARED, actual, "no table has this file", fix=fix))
+        return files, findings
+
+    def _git_findings(self) -> list[Finding]:
+        findings = []
+        for name, template in ((".gitignore", gitfiles.GITIGNORE), (".gitattributes", gitfiles.GITATTRIBUTES)):
+            path = self.path(name)
+            if self.storage.stat(path) is None:
+                continue
+            missing = gitfiles.missing_lines(template, self.storage.read(path).decode("utf-8", "replace"))
+            if missing:
+                findings.append(found(GIT_FILE, path, f"{len(missing)} lines are missing", fix=f"add: {', '.join(missing)}"))
+        return findings
+
+    def plan_rows(self, project: Project, table_name: str, changes: Sequence[records.Change]) -> Change | None:
+        """The Change that writes row changes into a table's file, one line each; None when nothing changes.
+
+        `changes` name rows by their primary key (all stored columns for a table without one). A file that is not there is
+        made. Raises HeadwaterError when a row to change is not there.
+        """
+        if not changes:
+            return None
+        table = project.tables[table_name]
+        path = self.data_path(table)
+        present = self.storage.stat(path) is not None
+        null = project.format.null_text
+        data = self.storage.read(path) if present else records.write_record(table.stored, "\0") + b"\n"
+        after = records.apply_changes(
+            data,
+            list(table.primary_key or table.stored),
+            changes,
+            sort_key=row_order(project, table),
+            canonical=canonical_key(table),
+            null=null,
+            path=path,
+        )
+        if present and after == data:
+            return None
+        return Change(path, after, bytes_oid(data) if present else ABSENT)
+
+    def write_rows(self, project: Project, changes: Mapping[str, Sequence[records.Change]], *, label: str) -> list[str]:
+        """Writes the row changes of several tables in one commit, all files or none; returns the paths written."""
+        planned = [self.plan_rows(project, name, rows) for name, rows in changes.items()]
+        made = [change for change in planned if change is not None]
+        if made:
+            self.storage.commit(made, label=label)
+        return [change.path for change in made]
+
+    def write_project(self, text: str, *, before: bytes | None) -> None:
+        """Replaces project.yaml, which must still be `before` (None: must not be there). Raises Conflict."""
+        self.storage.write(self.project_path, text.encode("utf-8"), expect=ABSENT if before is None else bytes_oid(before))
+
+
+def table_bytes(project: Project, table_name: str, rows: Iterable[Row]) -> bytes:
+    """A whole CSV file: the header in schema order, then rows (cells in the order of the stored columns), sorted as the
+    project says."""
+    table = project.tables[table_name]
+    null = project.format.null_text
+    columns = list(table.stored)
+    by = [columns.index(name) for name in table.sorted_by] if project.format.row_order == "key" else []
+    if by:
+        order = sort_key(table, table.sorted_by)
+        rows = sorted(rows, key=lambda row: order(tuple(row[place] for place in by)))
+    lines = [records.write_record(columns, "\0"), *(records.write_record(row, null) for row in rows)]
+    return b"\n".join(lines) + b"\n"
+
+
+def sort_key(table: Table, columns: Sequence[str]) -> Callable[[records.Cells], Any]:
+    """From cells of `columns` to a value that sorts in typed order: NULL first, text by code point (as SQLite's BINARY)."""
+    kinds = [table.columns[name].column_type for name in columns]
+
+    def order(cells: records.Cells) -> Any:
+        return tuple(
+            (cell is not None, None if cell is None else kind.parse(cell)) for kind, cell in zip(kinds, cells, strict=True)
+        )
+
+    return order
+
+
+def row_order(project: Project, table: Table) -> Callable[[records.Cells], Any]:
+    """The order new rows are put in: by key, or behind all others where rows keep the file's order."""
+    if table.primary_key and table.order_by is None and project.format.row_order == "key":
+        return sort_key(table, table.primary_key)
+    counter = itertools.count()
+    return lambda cells: next(counter)
+
+
+def canonical_key(table: Table) -> Callable[[records.Cells], records.Cells] | None:
+    """What makes key cells of different spelling equal; None when every key column has one spelling per value."""
+    names = table.primary_key or list(table.stored)
+    kinds = [table.columns[name].column_type for name in names]
+    if not any(kind.base == "float" for kind in kinds):
+        return None
+
+    def canonical(cells: records.Cells) -> records.Cells:
+        return tuple(
+            kind.format(kind.parse(cell)) if cell is not None and kind.base == "float" else cell
+            for kind, cell in zip(kinds, cells, strict=True)
+        )
+
+    return canonical
+
+
+def check(storage: Storage, root: str) -> list[Finding]:
+    """`Kind.check`: every finding of the project in `root`."""
+    return TablesStore(storage, root).check()
+
+
+def migrate(storage: Storage, root: str) -> list[Change]:
+    """`Kind.migrate`: what brings the project to the current version; [] when it is current.
+
+    Raises NewerFormat, or InvalidText when the text, before or after, breaks a rule.
+    """
+    from schemas.tables.migrations import migrate_tree
+
+    store = TablesStore(storage, root)
+    text = store.read_project_text()
+    tree = {PROJECT_FILE: text}
+    for inside, actual in store.data_files().items():
+        tree[inside] = storage.read(actual)
+    after = migrate_tree(tree, store.project_path)
+    changes = []
+    for inside in sorted({*tree, *after}):
+        old, new = tree.get(inside), after.get(inside)
+        if old != new:
+            changes.append(Change(store.path(inside), new, ABSENT if old is None else bytes_oid(old)))
+    return changes
+
+
+def init_changes(storage: Storage, root: str, name: str) -> list[Change]:
+    """The files of a new project called `name`, without those that are there already.
+
+    Raises HeadwaterError (rule `tables-project-exists`) when there is a project.yaml.
+    """
+    store = TablesStore(storage, root)
+    if storage.stat(store.project_path) is not None:
+        raise HeadwaterError(
+            "there is a project.yaml already",
+            path=store.project_path,
+            rule="tables-project-exists",
+            fix="choose another folder, or edit the project that is there",
+        )
+    from schemas.yaml_write import quoted
+
+    files = {
+        PROJECT_FILE: gitfiles.FIRST_PROJECT.replace("@name@", quoted(name)),
+        "data/item.csv": gitfiles.FIRST_ROWS,
+        ".gitignore": gitfiles.GITIGNORE,
+        ".gitattributes": gitfiles.GITATTRIBUTES,
+    }
+    return [
+        Change(store.path(inside), text.encode("utf-8"), ABSENT)
+        for inside, text in files.items()
+        if storage.stat(store.path(inside)) is None
+    ]
