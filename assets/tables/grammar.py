@@ -167,9 +167,12 @@ def _matches(block: bytes, pattern: str) -> bool:
 
 
 def _cell(field: Field, null: str, alone: bool, *, plain: bool) -> str:
+    """The pattern of one column's cells as they stand in the file.
+
+    In the only column of a table an empty cell is a blank line, which is left to the strict tier.
+    """
     base = field.type.base
     if base in {"text", "json"}:
-        # In the only column of a table an empty line would be an empty cell: left to the strict tier.
         bare = rf"{_BARE}+" if null == "" or base == "json" or alone else rf"{_BARE}*"
         spelled = f"{bare}|{_QUOTED}"
     elif base == "enum":
@@ -177,7 +180,9 @@ def _cell(field: Field, null: str, alone: bool, *, plain: bool) -> str:
     else:
         pattern = _PLAIN_FLOAT if base == "float" and plain else field.type.pattern
         spelled = f'(?:{pattern})|"(?:{pattern})"'
-    if not field.nullable:
+        if base == "blob" and alone:
+            spelled = f'"(?:{pattern})"'
+    if not field.nullable or (alone and null == ""):
         return f"(?:{spelled})"
     return f"(?:{spelled})?" if null == "" else f"(?:{spelled}|{re.escape(null)})"
 

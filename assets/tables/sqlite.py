@@ -77,6 +77,18 @@ def build(view: View, scratch: Scratch, parameters: Mapping[str, Any]) -> Summar
     )
 
 
+def prove(view: View, scratch: Scratch, project: Project, texts: Mapping[str, TableText]) -> None:
+    """Verify every rule of the project with a SQLite database that is thrown away. Raises InvalidText."""
+    staging = scratch.temporary("proof.db")
+    try:
+        counts = load(staging, project, texts)
+        _verify(view, staging, counts)
+    except (apsw.ConstraintError, adbc_driver_manager.IntegrityError) as problem:
+        refuse(view, f"SQLite refuses the rows: {problem}")
+    finally:
+        remove_database(staging)
+
+
 def load(staging: Path, project: Project, texts: Mapping[str, TableText]) -> dict[str, int]:
     """Make the tables in a new file at `staging`, insert all rows, then make indexes and views; returns the rows per table.
 
