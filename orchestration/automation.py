@@ -15,8 +15,8 @@ import dagster as dg
 def follows_sources() -> dg.AutomationCondition[Any]:
     """Build when an input's version or the recipe changed, or the artifact is missing; retry a failure once; wait for the inputs.
 
-    `retry` is true at the first failure after a trigger: `failed` stays latched until the next trigger, so a second failure is
-    not newly true. A trigger in the tick after our own request is newer than that request and survives it.
+    `failed` says that a run asked for since the last trigger has failed; it stays latched until the next trigger, so that the
+    failure of the retry is nothing new. A trigger in the tick after our own request is newer than that request and survives it.
     """
     condition = dg.AutomationCondition
     trigger = (
@@ -24,7 +24,8 @@ def follows_sources() -> dg.AutomationCondition[Any]:
         | condition.code_version_changed()
         | condition.missing().newly_true()
     ).with_label("an input or the recipe changed")
-    failed = condition.execution_failed().newly_true().since(trigger)
+    requested = condition.newly_requested().since(trigger)
+    failed = (condition.execution_failed() & requested).since(trigger).with_label("a run since then failed")
     wanted = trigger | failed.newly_true()
     return (
         wanted.since(condition.newly_requested() & ~wanted)

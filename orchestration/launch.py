@@ -64,14 +64,20 @@ def run_build(
         return []
     with _signals_delivered_afterwards():
         _execute(session, refs, instance, command)
+        # Dagster skips what reads a failed artifact. The catalog reads all of them and says what failed, so it goes after the
+        # others.
+        made = {outcome.ref for outcome in session.outcomes}
+        last = [ref for ref in refs if ref not in made and any(read.everything for read in engine.recipe(ref).inputs)]
+        if last and session.interrupted is None:
+            _execute(session, last, instance, command)
     if session.interrupted is not None:
         raise session.interrupted
-    made = {outcome.ref: outcome for outcome in session.outcomes}
+    outcomes = {outcome.ref: outcome for outcome in session.outcomes}
     for ref in refs:
-        if ref not in made:
-            session.record(Outcome(ref, Result.BLOCKED, reasons=(_why_blocked(engine, ref, made),)))
-    made = {outcome.ref: outcome for outcome in session.outcomes}
-    return [made[ref] for ref in refs]
+        if ref not in outcomes:
+            outcomes[ref] = Outcome(ref, Result.BLOCKED, reasons=(_why_blocked(engine, ref, outcomes),))
+            session.record(outcomes[ref])
+    return [outcomes[ref] for ref in refs]
 
 
 def report_present(engine: Engine) -> int:
@@ -144,5 +150,6 @@ def _drain(reader: socket.socket) -> bytes:
 
 def _why_blocked(engine: Engine, ref: Ref, made: dict[Ref, Outcome]) -> str:
     """Which upstream artifact kept this one from being tried."""
-    failed = [str(upstream) for upstream in engine.upstream(ref) if upstream in made and made[upstream].error is not None]
+    bad = (Result.FAILED, Result.BLOCKED, Result.REFUSED)
+    failed = [str(upstream) for upstream in engine.upstream(ref) if upstream in made and made[upstream].result in bad]
     return f"not tried because {' and '.join(failed)} failed" if failed else "not tried because something it reads failed"

@@ -10,7 +10,7 @@ from collections.abc import Collection
 
 import dagster as dg
 
-from assets.engine.definitions.events import materialization, source_event
+from assets.engine.definitions.events import materialization, source_event, sources_of
 from assets.engine.definitions.keys import artifact_key, source_key
 from assets.engine.definitions.session import BuildSession
 from assets.engine.model import Ref
@@ -26,8 +26,7 @@ def present_versions(session: BuildSession, graph: Graph) -> dict[dg.AssetKey, s
     """The version of every source and of every artifact that was built, by asset key. A vanished store has none."""
     versions: dict[dg.AssetKey, str] = {}
     for store in graph.stores:
-        if store.present:
-            versions |= {source_key(state.ref): state.root for state in session.engine.sources(store)}
+        versions |= {source_key(state.ref): state.root for state in sources_of(session, store)}
     for artifact in graph.artifacts:
         record = session.engine.provenance(artifact.ref)
         if record is not None and artifact.store.present:
@@ -52,7 +51,7 @@ def pending_events(
     events: list[dg.AssetMaterialization] = []
     for store in graph.stores:
         if any(source_key(Ref(store.kind, store.name, source.name)) in stale for source in graph.kinds[store.kind].sources):
-            for state in session.engine.sources(store):
+            for state in sources_of(session, store):
                 key = source_key(state.ref)
                 if key in stale:
                     events.append(source_event(state, known[key]))

@@ -78,6 +78,12 @@ class FakeEngine:
     def provenance(self, ref: Ref) -> Any:
         return self.records.get(ref)
 
+    def store(self, ref: Ref) -> Store:
+        return next(store for store in self.stores() if store.name == ref.store)
+
+    def recipe(self, ref: Ref) -> Recipe:
+        return next(recipe for recipe in KIND.recipes if recipe.name == ref.name)
+
     def upstream(self, ref: Ref) -> list[Ref]:
         return [Ref(ref.kind, ref.store, "base")] if ref.name == "top" else []
 

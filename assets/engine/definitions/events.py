@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from assets.engine.definitions.keys import Artifact, artifact_key, op_name, source_key
+from assets.engine.definitions.keys import Artifact, artifact_key, op_name, source_key, upstream_of
 from assets.engine.definitions.session import DATA_VERSION, BuildSession
 from assets.engine.model import Outcome, Ref, Result, Store
-from schemas.errors import InvalidText
+from schemas.errors import HeadwaterError, InvalidText
 
 if TYPE_CHECKING:
     from assets.engine.scan import SourceState
@@ -73,6 +73,16 @@ def source_event(state: SourceState, previous_root: str | None = None) -> dg.Ass
     )
 
 
+def sources_of(session: BuildSession, store: Store) -> list[SourceState]:
+    """The store's sources as they are now; none for a store that has vanished or cannot be read, which its checks show."""
+    if not store.present:
+        return []
+    try:
+        return session.engine.sources(store)
+    except (HeadwaterError, OSError):
+        return []
+
+
 def report_sources(
     session: BuildSession, instance: dg.DagsterInstance, stores: Iterable[Store], defined: Collection[dg.AssetKey] | None = None
 ) -> list[Ref]:
@@ -81,7 +91,7 @@ def report_sources(
     A store that has vanished is left alone: it keeps its last version. `defined` leaves out assets the code location does not
     know.
     """
-    states = [state for store in stores if store.present for state in session.engine.sources(store)]
+    states = [state for store in stores for state in sources_of(session, store)]
     states = [state for state in states if defined is None or source_key(state.ref) in defined]
     known = session.known_versions(instance, [source_key(state.ref) for state in states])
     reported = []
@@ -95,7 +105,8 @@ def report_sources(
 
 
 def _read_versions(session: BuildSession, artifact: Artifact, roots: Mapping[str, str]) -> dict[dg.AssetKey, str]:
-    """The data version of each input as it was read: the role's root where that is one, else the engine's present answer."""
+    """The data version of each input as it was read: the role's root where that is one, else what the engine saw for that
+    build."""
     versions: dict[dg.AssetKey, str] = {}
     scanned: dict[Ref, str] = {}
     stores = {(store.kind, store.name): store for store in session.engine.stores()}
@@ -105,8 +116,8 @@ def _read_versions(session: BuildSession, artifact: Artifact, roots: Mapping[str
             version = roots.get(upstream.role)
         elif upstream.is_source:
             owner = stores.get((upstream.ref.kind, upstream.ref.store))
-            if upstream.ref not in scanned and owner is not None and owner.present:
-                scanned |= {state.ref: state.root for state in session.engine.sources(owner)}
+            if upstream.ref not in scanned and owner is not None:
+                scanned |= {state.ref: state.root for state in sources_of(session, owner)}
             version = scanned.get(upstream.ref)
         else:
             record = session.engine.provenance(upstream.ref)
@@ -117,8 +128,8 @@ def _read_versions(session: BuildSession, artifact: Artifact, roots: Mapping[str
 
 
 def _input_tags(key: dg.AssetKey, version: str) -> dict[str, str]:
-    """The tags by which an event names the version of an input. The pointer to the input's event is left empty: the version we
-    read need not be the one of the event that was the latest when the step began."""
+    """The tags by which an event names the version of an input. Dagster would write the version of the latest event when the step
+    began, which need not be what was read; for the same reason the pointer to that event is left empty."""
     name = key.to_user_string()
     return {_INPUT_VERSION + name: version, _INPUT_POINTER + name: "NULL"}
 
@@ -126,16 +137,12 @@ def _input_tags(key: dg.AssetKey, version: str) -> dict[str, str]:
 def materialized(
     session: BuildSession, instance: dg.DagsterInstance, artifact: Artifact, outcome: Outcome, present: Present | None
 ) -> dg.MaterializeResult[Any]:
+    """The result of a step whose artifact is now current, with the versions that were read."""
     versions = _read_versions(session, artifact, outcome.input_roots)
-    known = session.known_versions(instance, list(versions))
-    changed = {key for key, version in versions.items() if known[key] != version}
-    # A run launched from the UI has not reported the sources first, and text may be edited while a run goes on: without an event
-    # for the version we read, the artifact would be shown as built from something Dagster has never seen.
-    if any(upstream.is_source and upstream.key in changed for upstream in artifact.upstream):
-        report_sources(session, instance, [artifact.store])
+    _report_unknown(session, instance, artifact, versions)
     tags: dict[str, str] = {}
-    for key in changed:
-        tags |= _input_tags(key, versions[key])
+    for key, version in versions.items():
+        tags |= _input_tags(key, version)
     digest = outcome.output_digest or ""
     session.versions[artifact_key(artifact.ref)] = digest
     return dg.MaterializeResult(
@@ -143,6 +150,31 @@ def materialized(
         metadata=_outcome_metadata(session, artifact, outcome, versions, present),
         tags=tags,
     )
+
+
+def _report_unknown(
+    session: BuildSession, instance: dg.DagsterInstance, artifact: Artifact, versions: Mapping[dg.AssetKey, str]
+) -> None:
+    """Report the inputs whose version Dagster has not seen: a run launched from the UI reports no sources first, text is edited
+    while a run goes on, and the engine builds a stale upstream artifact that is not part of the run."""
+    known = session.known_versions(instance, list(versions))
+    unknown = [upstream.ref for upstream in artifact.upstream if versions.get(upstream.key) != known.get(upstream.key)]
+    sources = {(upstream.ref.kind, upstream.ref.store) for upstream in artifact.upstream if upstream.is_source}
+    touched = {(ref.kind, ref.store) for ref in unknown} & sources
+    if touched:
+        report_sources(session, instance, [store for store in session.engine.stores() if (store.kind, store.name) in touched])
+    for upstream in artifact.upstream:
+        if not upstream.is_source and upstream.ref in unknown:
+            event = materialization(session, artifact_of(session, upstream.ref))
+            if event is not None:
+                instance.report_runless_asset_event(event)
+                session.versions[upstream.key] = versions[upstream.key]
+
+
+def artifact_of(session: BuildSession, ref: Ref) -> Artifact:
+    """The artifact of a reference, for a recipe that reads only its own store."""
+    store, recipe = session.engine.store(ref), session.engine.recipe(ref)
+    return Artifact(store, session.engine.kinds[ref.kind], recipe, upstream_of(store, recipe))
 
 
 def _outcome_metadata(

@@ -49,8 +49,8 @@ def owners_of(owner: str | None) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """One asset that a recipe reads under a role. `whole` says that the role's root is the asset's data version: it is not where
-    the role narrows a source to some files or leaves their names out, or stands for many assets at once."""
+    """One asset that a recipe reads under a role. `whole`: what the engine says it read under the role is this asset's version;
+    for a role that stands for every source or artifact of the workspace it is not."""
 
     role: str
     ref: Ref
@@ -87,7 +87,7 @@ def upstream_of(
     for read in recipe.inputs:
         if read.source is not None:
             ref = Ref(store.kind, store.name, read.source)
-            found.append(Upstream(read.role, ref, source_key(ref), True, read.names and not read.only))
+            found.append(Upstream(read.role, ref, source_key(ref), True, True))
         elif read.artifact is not None:
             ref = Ref(store.kind, store.name, read.artifact)
             found.append(Upstream(read.role, ref, artifact_key(ref), False, True))
