@@ -14,7 +14,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import NoReturn
 
-from schemas.document import Document, Pointer, Span, Value
+from schemas.document import Document, Pointer, Span, Value, unwritable
+from schemas.edit import Edit, delete_in_brackets, indent_at, insert_in_brackets
 from schemas.errors import InvalidText
 from schemas.findings import Severity, found, rule
 from schemas.text import (
@@ -43,6 +44,10 @@ _STRING_PART = re.compile(r'"(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*+)(\.[0-9]++)?([eE][-+]?[0-9]++)?(?![0-9.eE+-])")
 _WORD = re.compile(r"[-+.\w]++")
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")
+_LONG_NUMBER = re.compile(r"[0-9]{19}")
+_INDENT = re.compile(r"[ \t]*+")
+_FIRST_INDENT = re.compile(r"[\[{][ \t]*\r?\n([ \t]+)")
+_FIRST_COLON = re.compile(r'"[ \t]*:([ \t\r\n]?)')
 _LITERALS: dict[str, Value] = {"true": True, "false": False, "null": None}
 _NOT_FINITE = frozenset(["NaN", "Infinity", "-Infinity", "+Infinity", "nan", "inf", "-inf", "-NaN"])
 
@@ -51,7 +56,7 @@ class _Odd(Exception):
     """The C scanner met something the strict one must judge."""
 
 
-def read(data: bytes, path: str, *, limits: Limits = LIMITS) -> Document:
+def read(data: bytes, path: str, *, limits: Limits = LIMITS) -> JsonDocument:
     """Read one JSON text; `path` is used in findings.
 
     Raises InvalidText with one finding, at line and column, of a `text-…`, `number-…` or `json-…` rule.
@@ -61,8 +66,112 @@ def read(data: bytes, path: str, *, limits: Limits = LIMITS) -> Document:
         value = _fast(file.text, limits)
     except (_Odd, ValueError, RecursionError):
         value, spans = _scan(file, limits)
-        return Document(file, value, spans)
-    return Document(file, value, _LazySpans(lambda: _scan(file, limits)[1]))
+        return JsonDocument(file, value, spans)
+    return JsonDocument(file, value, _LazySpans(lambda: _scan(file, limits)[1]))
+
+
+def write(value: Value) -> str:
+    """The canonical text of `value`: two spaces, keys in their order, text unescaped, LF at the end.
+
+    Raises HeadwaterError for what the reader would refuse: NaN and infinities, whole numbers past 64 bits, halves of
+    surrogate pairs.
+    """
+    return spell(value, "  ") + "\n"
+
+
+def spell(value: Value, indent: str | None) -> str:
+    """`value` as JSON, indented by `indent` per level or on one line. Raises HeadwaterError as `write` does."""
+    try:
+        text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        raise unwritable("a number is not finite", NUMBER_FINITE.id, "write it as text") from None
+    if has_lone_surrogate(text):
+        raise unwritable("half of a character cannot be written", SURROGATE.id, "write the whole character")
+    if _LONG_NUMBER.search(text) and any(not -(1 << 63) <= number < 1 << 63 for number in _integers(value)):
+        raise unwritable("a number does not fit into 64 bits", NUMBER_RANGE.id, "write it as text")
+    return text
+
+
+def _integers(value: Value) -> Iterator[int]:
+    if isinstance(value, dict):
+        for item in value.values():
+            yield from _integers(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _integers(item)
+    elif isinstance(value, int):
+        yield value
+
+
+class JsonDocument(Document):
+    """A JSON file. Edits keep its indentation, or its being on one line."""
+
+    def _reread(self, data: bytes) -> JsonDocument:
+        return read(data, self.path, limits=Limits(max(LIMITS.size, len(data)), LIMITS.depth, LIMITS.values))
+
+    def _replace_edits(self, at: Pointer, value: Value) -> list[Edit]:
+        span = self.spans[at]
+        return [Edit(span.start, span.end, self._spell(value, span.item_start, self._spreads(at)))]
+
+    def _add_edits(self, at: Pointer, value: Value) -> list[Edit]:
+        return self._insert(at[:-1], len(self.children(at[:-1])), f"{spell(at[-1], None)}{self._colon()}", value)
+
+    def _insert_edits(self, at: Pointer, value: Value) -> list[Edit]:
+        assert isinstance(at[-1], int)
+        return self._insert(at[:-1], at[-1], "", value)
+
+    def _delete_edits(self, at: Pointer) -> list[Edit]:
+        siblings = self.children(at[:-1])
+        span = self.spans[at[:-1]]
+        return delete_in_brackets((span.start, span.end), self._items(siblings), siblings.index(at))
+
+    def _insert(self, parent: Pointer, index: int, lead: str, value: Value) -> list[Edit]:
+        span, children = self.spans[parent], self.children(parent)
+        if not children:
+            newline, spread = self.file.line_end, self._spreads(parent)
+            outer = self._indent_of_line(span.start)
+            inner = outer + self._unit()
+            item = lead + self._spell(value, -1, spread, inner)
+            whole = f"{newline}{inner}{item}{newline}{outer}" if spread else item
+            return [Edit(span.start + 1, span.end - 1, whole)]
+        start = self.spans[children[0]].item_start
+        spread = indent_at(self.text, start) is not None
+        item = lead + self._spell(value, start, spread)
+        comma = ", " if self._colon() == ": " else ","
+        bracket = (span.start, span.end)
+        return insert_in_brackets(self.text, bracket, self._items(children), index, item, comma=comma, newline=self.file.line_end)
+
+    def _items(self, pointers: list[Pointer]) -> list[tuple[int, int]]:
+        return [(self.spans[at].item_start, self.spans[at].end) for at in pointers]
+
+    def _spell(self, value: Value, near: int, spread: bool, indent: str | None = None) -> str:
+        """`value` over several lines, indented as the line `near` lies on, or on one."""
+        if not spread:
+            text = spell(value, None)
+            return text if self._colon() == ": " else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        base = self._indent_of_line(near) if indent is None else indent
+        return spell(value, self._unit()).replace("\n", self.file.line_end + base)
+
+    def _spreads(self, at: Pointer) -> bool:
+        """Whether parts of the value at `at` get lines of their own: as its siblings do, else as the root does."""
+        span = self.spans[at]
+        if at and indent_at(self.text, span.item_start) is not None:
+            return True
+        return "\n" in self.text[self.spans[()].start : self.spans[()].end] and (
+            not at or "\n" in self.text[span.start : span.end]
+        )
+
+    def _indent_of_line(self, offset: int) -> str:
+        start = self.text.rfind("\n", 0, max(offset, 0)) + 1
+        return self.text[start : _INDENT.match(self.text, start).end()]  # type: ignore[union-attr]  # matches the empty text
+
+    def _unit(self) -> str:
+        match = _FIRST_INDENT.search(self.text)
+        return match[1] if match else "  "
+
+    def _colon(self) -> str:
+        match = _FIRST_COLON.search(self.text)
+        return ":" if match and not match[1] else ": "
 
 
 def _fast(text: str, limits: Limits) -> Value:

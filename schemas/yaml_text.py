@@ -13,11 +13,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from schemas.document import Document, Pointer, Span, Value
+from schemas.edit import Edit
 from schemas.errors import InvalidText
 from schemas.findings import Finding, Severity, found, rule
 from schemas.text import (
     DUPLICATE_KEY,
     EMPTY,
+    MIB,
     NUMBER_FINITE,
     NUMBER_RANGE,
     SURROGATE,
@@ -28,9 +30,13 @@ from schemas.text import (
     decode,
     has_lone_surrogate,
 )
+from schemas.yaml_scalars import BASED, FALSES, FLOAT, INTEGER, NULLS, OLD_BOOLEANS, OLD_NUMBER, SPECIAL, TRUES, reads_as_other
+from schemas.yaml_write import write
 
 if TYPE_CHECKING:
     from ruamel.yaml.events import Event
+
+__all__ = ["YamlDocument", "read", "read_file", "write"]
 
 SYNTAX = rule("yaml-syntax", Severity.ERROR, "YAML follows the grammar of YAML 1.2.")
 ANCHOR = rule("yaml-anchor", Severity.ERROR, "YAML has no anchors, aliases or merge keys.")
@@ -39,26 +45,15 @@ DOCUMENTS = rule("yaml-documents", Severity.ERROR, "A YAML file holds one docume
 KEY = rule("yaml-key", Severity.ERROR, "YAML keys are text; what YAML 1.1 reads as something else is quoted.")
 AMBIGUOUS = rule("yaml-ambiguous", Severity.WARNING, "Values that YAML 1.1 and 1.2 read differently are quoted.")
 
-NULLS = frozenset(["", "~", "null", "Null", "NULL"])
-TRUES = frozenset(["true", "True", "TRUE"])
-FALSES = frozenset(["false", "False", "FALSE"])
-_OLD_BOOLEANS = frozenset(spelling for word in ("yes", "no", "on", "off") for spelling in (word, word.capitalize(), word.upper()))
-_INTEGER = re.compile(r"[-+]?[0-9]+\Z")
-_BASED = re.compile(r"0(?:o[0-7]+|x[0-9a-fA-F]+)\Z")
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z")
-_SPECIAL = re.compile(r"(?:[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z")
-_OLD_NUMBER = re.compile(
-    r"(?:[-+]?0b[01_]+|[-+]?0[0-7_]+|[-+]?0x[0-9a-fA-F_]+|[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?"
-    r"|[-+]?[0-9][0-9_]*(?:\.[0-9_]*)?(?:[eE][-+]?[0-9]+)?)\Z"
-)
-_OLD_DATE = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:(?:[Tt]|[ \t]+)[0-9]{1,2}:[0-9]{2}:[0-9]{2}.*)?\Z")
+_COLON = re.compile(r"[ \t]*:")
+_NEXT_DASH = re.compile(r"(?:[ \t]*(?:#[^\n]*)?\r?\n)*[ \t]*-")
 _BAD_CHARACTER = re.compile("[\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufeff\ufffe\uffff]")
 
 
-def read(data: bytes, path: str, *, limits: Limits = Limits()) -> Document:  # noqa: B008 - frozen
+def read(data: bytes, path: str, *, limits: Limits = Limits()) -> YamlDocument:  # noqa: B008 - frozen
     """Read one YAML document; `path` is used in findings.
 
-    Returns a Document whose strings, keys and numbers have positions; `warnings` lists `yaml-ambiguous` values.
+    Returns a document whose strings, keys and numbers have positions; `warnings` lists `yaml-ambiguous` values.
 
     Raises InvalidText with one finding, at line and column, of a `text-…`, `number-…` or `yaml-…` rule.
     """
@@ -66,7 +61,7 @@ def read(data: bytes, path: str, *, limits: Limits = Limits()) -> Document:  # n
     return read_file(file, limits=limits)
 
 
-def read_file(file: TextFile, *, limits: Limits = Limits()) -> Document:  # noqa: B008 - frozen
+def read_file(file: TextFile, *, limits: Limits = Limits()) -> YamlDocument:  # noqa: B008 - frozen
     """`read` for a file that is decoded already (frontmatter). Raises InvalidText as `read` does."""
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
@@ -86,6 +81,33 @@ def read_file(file: TextFile, *, limits: Limits = Limits()) -> Document:  # noqa
         file.fail(SYNTAX, builder.offset, f"not YAML: {error}", fix="correct the syntax from here on")
 
 
+class YamlDocument(Document):
+    """A YAML file. Edits keep the style of what they replace: quotes, blocks, brackets, indentation."""
+
+    def _reread(self, data: bytes) -> YamlDocument:
+        return read(data, self.path, limits=Limits(size=max(MIB, 2 * len(data))))
+
+    def _replace_edits(self, at: Pointer, value: Value) -> list[Edit]:
+        from schemas import yaml_edit
+
+        return yaml_edit.replace(self, at, value)
+
+    def _add_edits(self, at: Pointer, value: Value) -> list[Edit]:
+        from schemas import yaml_edit
+
+        return yaml_edit.add(self, at, value)
+
+    def _insert_edits(self, at: Pointer, value: Value) -> list[Edit]:
+        from schemas import yaml_edit
+
+        return yaml_edit.insert(self, at, value)
+
+    def _delete_edits(self, at: Pointer) -> list[Edit]:
+        from schemas import yaml_edit
+
+        return yaml_edit.delete(self, at)
+
+
 class _Builder:
     """Values and spans from ruamel's events, with an explicit stack so that nesting never meets the recursion limit."""
 
@@ -98,7 +120,7 @@ class _Builder:
         self._count = 0
         self._documents = 0
 
-    def document(self) -> Document:
+    def document(self) -> YamlDocument:
         from ruamel.yaml import events as kinds
 
         stack: list[_Open] = []
@@ -114,7 +136,10 @@ class _Builder:
                     self._key(top, event)
                     continue
                 value = self._scalar(event)
-                span = (event.start_mark.index, event.end_mark.index, event.style or "plain")
+                start, end = event.start_mark.index, event.end_mark.index
+                if start == end and top is not None:
+                    start = end = self._empty_at(top, start)
+                span = (start, end, event.style or "plain")
             elif kind is kinds.MappingStartEvent or kind is kinds.SequenceStartEvent:
                 self._open(stack, event, mapping=kind is kinds.MappingStartEvent)
                 continue
@@ -137,7 +162,7 @@ class _Builder:
                 self.spans[()] = Span(span[0], span[1], style=span[2])
         if () not in self.spans or (root is None and not self.file.text[slice(*self._root())].strip()):
             self.file.fail(EMPTY, 0, "the file holds no value", fix="write its content, or delete the file")
-        return Document(self.file, root, self.spans, self.warnings)
+        return YamlDocument(self.file, root, self.spans, self.warnings)
 
     def _begin(self, event: Any) -> None:
         self._documents += 1
@@ -213,6 +238,14 @@ class _Builder:
             )
         top.key, top.key_start, top.key_end = key, start, end
 
+    def _empty_at(self, top: _Open, mark: int) -> int:
+        """Where a missing value would stand: ruamel marks it at the next token, which may be lines and comments away."""
+        if top.mapping:
+            match = _COLON.match(self.file.text, top.key_end)
+        else:
+            match = _NEXT_DASH.match(self.file.text, top.last_end)
+        return match.end() if match is not None and match.end() <= mark else mark
+
     def _fail_key(self, event: Any, message: str) -> NoReturn:
         start = event.start_mark.index
         text = self.file.text[start : event.end_mark.index]
@@ -254,12 +287,12 @@ class _Builder:
         first = text[0]
         if first.isascii() and (first.isdigit() or first in "+-."):
             return self._number(text, start)
-        if text in _OLD_BOOLEANS:
+        if text in OLD_BOOLEANS:
             self._warn(text, start, "a truth value in YAML 1.1")
         return text
 
     def _number(self, text: str, start: int) -> Value:
-        if _INTEGER.match(text) or _BASED.match(text):
+        if INTEGER.match(text) or BASED.match(text):
             digits = text.lstrip("+-0xo")
             number = int(text, 0 if text[:2] in ("0x", "0o") else 10) if len(digits) <= 64 else 1 << 64
             if not -(1 << 63) <= number < 1 << 63:
@@ -269,14 +302,14 @@ class _Builder:
             if text.lstrip("+-").startswith("0") and len(digits) and text.lstrip("+-")[1:2].isdigit():
                 self._warn(text, start, "an octal number in YAML 1.1")
             return number
-        if _FLOAT.match(text):
+        if FLOAT.match(text):
             value = float(text)
             if value in (float("inf"), float("-inf")):
                 self.file.fail(NUMBER_FINITE, start, "the number is too large", fix="quote it, if it is text", value=text)
             return value
-        if _SPECIAL.match(text):
+        if SPECIAL.match(text):
             self.file.fail(NUMBER_FINITE, start, f"{text} is not a finite number", fix="quote it, if it is text", value=text)
-        if _OLD_NUMBER.match(text):
+        if OLD_NUMBER.match(text):
             self._warn(text, start, "a number in YAML 1.1")
         return text
 
@@ -320,17 +353,6 @@ class _Open:
 
     def child(self) -> Pointer:
         return (*self.pointer, self.key if self.mapping and self.key is not None else len(self.list))
-
-
-def reads_as_other(text: str) -> bool:
-    """Whether some YAML version reads the plain scalar `text` as null, a truth value, a number or a date."""
-    return (
-        text in NULLS
-        or text in TRUES
-        or text in FALSES
-        or text in _OLD_BOOLEANS
-        or any(pattern.match(text) for pattern in (_FLOAT, _BASED, _SPECIAL, _OLD_NUMBER, _OLD_DATE))
-    )
 
 
 def _syntax(file: TextFile, offset: int, error: Any) -> InvalidText:
