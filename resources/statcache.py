@@ -129,11 +129,12 @@ class StatCache:
         read last and not remembered. Raises OSError for what cannot be read.
         """
         known = self._rows(folder)
+        singles = {path for (path,) in self._fetch_all("select path from files", ())}
         made = Tree()
         fresh: list[FolderState] = []
         if isinstance(storage, LocalStorage):
             for where, entries, opened in storage.walk(folder, enter=enter):
-                state = self._local_folder(where, entries, opened, known.get(where), made)
+                state = self._local_folder(where, entries, opened, known.get(where), singles, made)
                 made.folders.append(state)
                 if state is not known.get(where) and (entries or where in known):
                     fresh.append(state)
@@ -157,7 +158,13 @@ class StatCache:
         yield from sorted(pairs, key=lambda pair: pair[0].path)
 
     def _local_folder(
-        self, where: str, entries: list[os.DirEntry[str]], opened: Folder, known: FolderState | None, made: Tree
+        self,
+        where: str,
+        entries: list[os.DirEntry[str]],
+        opened: Folder,
+        known: FolderState | None,
+        singles: set[str],
+        made: Tree,
     ) -> FolderState:
         now = time.time_ns()
         names: list[str] = []
@@ -185,7 +192,9 @@ class StatCache:
         final = array("q")
         for index, name in enumerate(names):
             one = numbers[index * _FIELDS : (index + 1) * _FIELDS]
-            digest = remembered.get((name, one.tobytes())) or self._remembered(where, name, one.tobytes())
+            digest = remembered.get((name, one.tobytes()))
+            if digest is None and singles:
+                digest = self._remembered(where, name, one.tobytes())
             if digest is None:
                 made.hashed += 1
                 hashed = _hash_entry(opened, name, where)

@@ -86,7 +86,7 @@ def fd_oid(fd: int, algorithm: str = "blake3") -> str:
         raise HeadwaterError(f"cannot compute {algorithm} ids", rule="oid-malformed", fix="use blake3 or sha256")
     size = os.fstat(fd).st_size
     if algorithm == "blake3" and size < _MMAP_FROM:
-        data = os.pread(fd, _MMAP_FROM, 0)
+        data = os.pread(fd, size + 1, 0)  # not a fixed large buffer: allocating it costs more than reading a small file
         if len(data) == size:  # else it is growing under us: read on until its end
             return "blake3:" + blake3(data).hexdigest()
     hasher = blake3(max_threads=blake3.AUTO) if algorithm == "blake3" else hashlib.sha256()
