@@ -9,12 +9,17 @@ from __future__ import annotations
 
 import datetime
 import re
+from dataclasses import dataclass, field
 from typing import NoReturn
 
 from schemas.document import Document, Pointer, Span, Value
+from schemas.edit import Edit
 from schemas.errors import InvalidText
 from schemas.findings import Severity, found, rule
-from schemas.text import DUPLICATE_KEY, NUMBER_FINITE, NUMBER_RANGE, TOO_DEEP, TOO_MANY, Limits, TextFile, decode
+from schemas.text import DUPLICATE_KEY, MIB, NUMBER_FINITE, NUMBER_RANGE, TOO_DEEP, TOO_MANY, Limits, TextFile, decode
+from schemas.toml_write import write
+
+__all__ = ["Scanner", "TomlDocument", "read", "write"]
 
 SYNTAX = rule("toml-syntax", Severity.ERROR, "TOML follows the grammar of TOML 1.0.")
 
@@ -31,7 +36,7 @@ _DIGITS = re.compile(r"[-+]?(?:0[xob])?[0-9A-Fa-f_]++\Z")
 _PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 
-def read(data: bytes, path: str, *, limits: Limits = Limits()) -> Document:  # noqa: B008 - frozen
+def read(data: bytes, path: str, *, limits: Limits = Limits()) -> TomlDocument:  # noqa: B008 - frozen
     """Read one TOML document; `path` is used in findings. An empty file is an empty table.
 
     Raises InvalidText with one finding, at line and column, of a `text-…`, `number-…` or `toml-…` rule.
@@ -48,8 +53,38 @@ def read(data: bytes, path: str, *, limits: Limits = Limits()) -> Document:  # n
     except (RecursionError, ValueError, OverflowError) as error:
         file.fail(SYNTAX, scanner.at, f"not TOML: {error}", fix="correct the value here")
     scanner.spans.setdefault((), Span(0, len(file.text)))
-    document = Document(file, None, scanner.spans)
-    return Document(file, _plain(raw, document), scanner.spans)
+    value = _plain(raw, Document(file, None, scanner.spans))
+    return TomlDocument(file, value, scanner.spans, scanner=scanner)
+
+
+@dataclass(frozen=True)
+class TomlDocument(Document):
+    """A TOML file. Edits keep comments, the order of tables, and dotted or inline spellings."""
+
+    scanner: Scanner = field(kw_only=True, repr=False)
+
+    def _reread(self, data: bytes) -> TomlDocument:
+        return read(data, self.path, limits=Limits(size=max(MIB, 2 * len(data))))
+
+    def _replace_edits(self, at: Pointer, value: Value) -> list[Edit]:
+        from schemas import toml_edit
+
+        return toml_edit.replace(self, at, value)
+
+    def _add_edits(self, at: Pointer, value: Value) -> list[Edit]:
+        from schemas import toml_edit
+
+        return toml_edit.add(self, at, value)
+
+    def _insert_edits(self, at: Pointer, value: Value) -> list[Edit]:
+        from schemas import toml_edit
+
+        return toml_edit.insert(self, at, value)
+
+    def _delete_edits(self, at: Pointer) -> list[Edit]:
+        from schemas import toml_edit
+
+        return toml_edit.delete(self, at)
 
 
 class Scanner:
