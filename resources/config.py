@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from resources.storage.base import Storage
-from schemas.errors import HeadwaterError
+from schemas.errors import HeadwaterError, NewerFormat
 from schemas.oid import bytes_oid
 
 FILE = "headwater.toml"
@@ -77,8 +77,52 @@ def _parse(data: bytes) -> dict[str, Any]:
     try:
         parsed = tomllib.loads(data.decode("utf-8"))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise HeadwaterError(f"not valid TOML: {error}", rule="toml-syntax", path=FILE, fix="correct the file") from error
+        raise _bad("toml-syntax", f"not valid TOML: {error}", "correct the file") from error
+    version = parsed.get("version")
+    if isinstance(version, int) and version > VERSION:
+        raise NewerFormat(
+            f"format {version} is newer than this Headwater reads",
+            rule="format-newer",
+            path=FILE,
+            fix="install a newer Headwater",
+        )
+    if version != VERSION:
+        raise _bad("workspace-version", "the format version is missing or wrong", f"begin the file with `version = {VERSION}`")
+    _check_table(parsed, _SHAPE, "")
+    for name, store in parsed.get("stores", {}).items():
+        _check_table(store, _STORE_SHAPE, f"stores.{name}.")
+        if "kind" not in store:
+            raise _bad("workspace-store-kind", f"stores.{name} has no kind", 'name its kind, such as kind = "tables"')
     return parsed
+
+
+VERSION = 1
+_Shape = Mapping[str, "type | tuple[type, ...] | _Shape"]
+_STORE_SHAPE: _Shape = {"kind": str, "path": str, "settings": dict, "confirm": str}
+_SHAPE: _Shape = {
+    "version": int,
+    "workspace": {"name": str, "owner": str, "exclude": list},
+    "cache": {"max_size": (str, int), "remote": str},
+    "stores": dict,
+    "schedule": {"verify": str},
+}
+
+
+def _check_table(table: Any, shape: _Shape, where: str) -> None:
+    if not isinstance(table, dict):
+        raise _bad("workspace-type", f"{where.rstrip('.')} is not a table", "write it as a table")
+    for key, value in table.items():
+        wanted = shape.get(key)
+        if wanted is None:
+            raise _bad("workspace-unknown-key", f"{where}{key} is no setting", f"use one of {', '.join(shape)}")
+        if isinstance(wanted, Mapping):
+            _check_table(value, wanted, f"{where}{key}.")
+        elif not isinstance(value, wanted):
+            raise _bad("workspace-type", f"{where}{key} has a value of the wrong type", "correct the value")
+
+
+def _bad(rule: str, message: str, fix: str) -> HeadwaterError:
+    return HeadwaterError(message, rule=rule, path=FILE, fix=fix)
 
 
 def _kept(local_state: Path | None, oid: str) -> dict[str, Any] | None:

@@ -34,7 +34,10 @@ def open_storage(root: str | Path, *, state: Path | None = None) -> Storage:
         from resources.storage.local import LocalStorage
 
         return LocalStorage(root, state=state)
-    parts = urlsplit(root)
+    try:
+        parts = urlsplit(root)
+    except ValueError as error:
+        raise UsageError("the URL is malformed", rule="url-malformed", fix="write s3://bucket/prefix") from error
     shown = f"{parts.scheme}://…"
     if "@" in parts.netloc:
         raise UsageError(
