@@ -1,0 +1,312 @@
+"""Writes docs/reference/{commands,settings,rules,assets}.md from what the code declares.
+
+    python docs/generate.py           write the pages that are out of date
+    python docs/generate.py --check   exit with 1 when one is
+
+The pages are committed, so that they can be read without building anything; tests/test_docs.py holds them to the code. Nothing
+belongs here that is not taken from a declaration: prose goes into the guides.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+REFERENCE = Path(__file__).parent / "reference"
+GLOBAL_OPTIONS = ("root", "json", "no_color", "debug", "help")
+ENVIRONMENT = {
+    "HEADWATER_ROOT": "The workspace to work on, as with `-C`: a path in it, or a URL. The Dagster definitions read it too.",
+    "HEADWATER_CACHE_DIR": "Where Headwater keeps what belongs to no workspace folder: the state of plain folders and URL roots.",
+    "HEADWATER_REMOTE_CACHE": "The remote of the build cache, instead of `[cache] remote`.",
+    "DAGSTER_HOME": "The Dagster home, instead of `.headwater/local/dagster`.",
+    "NO_COLOR": "Any value: print without colours.",
+}
+"""The environment variables that Headwater itself reads, with their meaning."""
+_GENERATED = "<!-- Written by docs/generate.py; change the code and run it again. -->\n"
+
+
+def pages() -> dict[Path, str]:
+    """Every generated page and its text."""
+    return {
+        REFERENCE / "commands.md": commands_page(),
+        REFERENCE / "settings.md": settings_page(),
+        REFERENCE / "rules.md": rules_page(),
+        REFERENCE / "assets.md": assets_page(),
+    }
+
+
+# -- commands
+
+
+def walk(
+    command: click.Command, path: str, parent: click.Context | None = None
+) -> Iterator[tuple[str, click.Command, click.Context]]:
+    """Every visible command below `command` with its full name, groups before their members."""
+    context = click.Context(command, info_name=path.rpartition(" ")[2], parent=parent)
+    yield path, command, context
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            found = command.get_command(context, name)
+            assert found is not None, f"{path} lists {name} but cannot load it"
+            if not found.hidden:
+                yield from walk(found, f"{path} {name}", context)
+
+
+def all_commands() -> list[tuple[str, click.Command, click.Context]]:
+    """Every command of the command line."""
+    from orchestration.cli.app import cli
+
+    return list(walk(cli, "headwater"))
+
+
+def own_options(command: click.Command) -> list[click.Option]:
+    """The options of a command that not every command has."""
+    return [
+        parameter
+        for parameter in command.params
+        if isinstance(parameter, click.Option) and parameter.name not in GLOBAL_OPTIONS and not parameter.hidden
+    ]
+
+
+def commands_page() -> str:
+    """Every command, its arguments and options."""
+    lines = [
+        "# Commands",
+        _GENERATED,
+        "Every command also takes these options, before or after its name:",
+        "",
+        *_option_table([p for p in all_commands()[0][1].params if isinstance(p, click.Option) and p.name in GLOBAL_OPTIONS]),
+        "",
+        'With `--json`, stdout holds JSON lines and nothing else: one object per record, and `{"error": {…}}` as the last line',
+        "when the command failed. Selections are globs on `kind/store/artifact`; `+x` adds what x is built from, `x+` what is",
+        "built from it.",
+        "",
+        "| exit code | means |",
+        "|---|---|",
+        "| 0 | it worked |",
+        "| 1 | the operation failed |",
+        "| 2 | the command was called in a way that cannot work |",
+        "| 3 | authoritative text is invalid |",
+        "| 4 | `status --exit-code` found something that is not fresh |",
+        "| 130, 141, 143 | interrupted; whoever read the output went away; terminated |",
+        "",
+    ]
+    for path, command, context in all_commands()[1:]:
+        depth = "#" * min(path.count(" ") + 1, 4)
+        usage = " ".join([path, *command.collect_usage_pieces(context)])
+        lines += [f"{depth} {path}", "", "```text", usage, "```", "", *_prose(command.help or ""), ""]
+        options = own_options(command)
+        if options:
+            lines += [*_option_table(options), ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _option_table(options: list[click.Option]) -> list[str]:
+    rows = ["| option | does |", "|---|---|"]
+    for option in options:
+        names = ", ".join([*option.opts, *option.secondary_opts])
+        if not option.is_flag:
+            kind = option.metavar or (
+                "|".join(map(str, option.type.choices)) if isinstance(option.type, click.Choice) else option.type.name.upper()
+            )
+            names += f" {kind}"
+        default = ""
+        if option.show_default and option.default is not None and not option.is_flag:
+            default = f" Default: {_number(option.default)}."
+        names = names.replace("|", "\\|")
+        rows.append(f"| `{names}` | {_cell(option.help or '')}{default} |")
+    return rows
+
+
+def _number(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _prose(text: str) -> list[str]:
+    """A docstring as Markdown paragraphs; what click keeps verbatim (after a line of \\b) becomes a code block."""
+    lines: list[str] = []
+    for block in text.replace("\r", "").strip().split("\n\n"):
+        body = block.split("\n")
+        if body[0].strip() == "\b":
+            lines += ["```text", *body[1:], "```", ""]
+        else:
+            lines += [" ".join(line.strip() for line in body), ""]
+    return lines[:-1]
+
+
+def _cell(text: object) -> str:
+    return " ".join(str(text).split()).replace("|", "\\|")
+
+
+# -- settings
+
+
+def setting_rows() -> list[tuple[str, str, str]]:
+    """(name, default, meaning) of everything that can be set in headwater.toml."""
+    from schemas.workspace import WorkspaceConfig
+
+    return list(_model_rows(WorkspaceConfig, ""))
+
+
+def _model_rows(model: Any, prefix: str) -> Iterator[tuple[str, str, str]]:
+    from pydantic import BaseModel
+
+    for name, field in model.model_fields.items():
+        key = f"{prefix}{field.alias or name}"
+        inner = [kind for kind in _arguments(field.annotation) if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        if inner:
+            is_map = "dict" in str(field.annotation).lower() or "mapping" in str(field.annotation).lower()
+            yield from _model_rows(inner[0], f'{key}."<name>".' if is_map else f"{key}.")
+            continue
+        default = "" if field.is_required() else _default(field.get_default(call_default_factory=True))
+        yield key, default, field.description or ""
+
+
+def _arguments(annotation: Any) -> Iterator[Any]:
+    yield annotation
+    for argument in getattr(annotation, "__args__", ()):
+        yield from _arguments(argument)
+
+
+def _default(value: object) -> str:
+    if value is None or value in ((), [], {}):
+        return ""
+    return f"`{value}`"
+
+
+def settings_page() -> str:
+    """headwater.toml, settings per kind, run config, environment."""
+    from assets.engine.definitions.session import BuildConfig
+    from assets.registry import KINDS
+
+    lines = ["# Settings", _GENERATED, "## headwater.toml", "", "| key | default | meaning |", "|---|---|---|"]
+    lines += [f"| `{key}` | {_cell(default)} | {_cell(meaning)} |" for key, default, meaning in setting_rows()]
+    for kind in KINDS.values():
+        if kind.settings:
+            lines += [
+                "",
+                f"## Settings of a {kind.name} store",
+                "",
+                f'Under `[stores."<name>".settings]` of a store of kind `{kind.name}`.',
+                "",
+            ]
+            lines += ["| key | default | meaning |", "|---|---|---|"]
+            for setting in kind.settings:
+                choices = f" One of {', '.join(f'`{choice}`' for choice in setting.choices)}." if setting.choices else ""
+                lines.append(f"| `{setting.name}` | {_cell(_default(setting.default))} | {_cell(setting.help)}{choices} |")
+    lines += [
+        "",
+        "## Run config",
+        "",
+        "What the Dagster launchpad takes for every artifact:",
+        "",
+        "| key | default | meaning |",
+        "|---|---|---|",
+    ]
+    for name, field in BuildConfig.model_fields.items():
+        default = _default(field.get_default(call_default_factory=True))
+        lines.append(f"| `{name}` | {_cell(default)} | {_cell(field.description or '')} |")
+    lines += ["", "## Environment", "", "| variable | meaning |", "|---|---|"]
+    lines += [f"| `{name}` | {_cell(meaning)} |" for name, meaning in ENVIRONMENT.items()]
+    return "\n".join(lines) + "\n"
+
+
+# -- rules
+
+
+def load_rules() -> None:
+    """Import every module that may register a rule."""
+    for package in ("schemas", "resources", "assets"):
+        for module in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}."):
+            if "definitions" not in module.name and module.name != "resources.dagster":
+                importlib.import_module(module.name)
+
+
+def rules_page() -> str:
+    """Every rule of the text."""
+    from schemas.findings import RULES
+
+    load_rules()
+    lines = [
+        "# Rules of the text",
+        _GENERATED,
+        "What `headwater check` looks for. An **error** keeps every artifact that reads the file from being built; a warning or an",
+        "information blocks nothing.",
+        "",
+        "| rule | severity | says |",
+        "|---|---|---|",
+    ]
+    lines += [f"| `{rule.id}` | {rule.severity} | {_cell(rule.title)} |" for _, rule in sorted(RULES.items())]
+    return "\n".join(lines) + "\n"
+
+
+# -- assets
+
+
+def assets_page() -> str:
+    """Sources, artifacts and checks of every kind."""
+    from assets.engine.definitions.checks import CHECKS
+    from assets.registry import KINDS
+
+    lines = [
+        "# Assets",
+        _GENERATED,
+        "What each kind of store has, in Dagster under the key `kind/store/source/…` or `kind/store/artifact`.",
+        "",
+    ]
+    for kind in KINDS.values():
+        lines += [f"## {kind.name}", "", f"{kind.title}.", ""]
+        if kind.sources:
+            lines += ["| source | files | holds |", "|---|---|---|"]
+            for source in kind.sources:
+                files = ", ".join(f"`{glob}`" for glob in source.include)
+                lines.append(f"| `{source.name}` | {files} | {_cell(source.description)} |")
+            lines.append("")
+        for recipe in kind.recipes:
+            lines += [f"### {kind.name}/…/{recipe.name}", "", _cell(recipe.description), ""]
+            inputs = ", ".join(
+                f"source `{entry.source}`"
+                if entry.source
+                else f"artifact `{entry.artifact}`"
+                if entry.artifact
+                else f"every {entry.everything}"
+                for entry in recipe.inputs
+            )
+            outputs = ", ".join(f"`{output.path}{'/' if output.folder else ''}` ({_place(output)})" for output in recipe.outputs)
+            lines += ["| | |", "|---|---|", f"| reads | {inputs} |", f"| writes | {outputs} |"]
+            lines += [f"| recipe version | {recipe.version} |", f"| two builds are | {recipe.reproducibility} |"]
+            lines += [f"| asks before replacing its older output | {recipe.confirm} |"]
+            if recipe.libraries:
+                lines.append(f"| libraries in the fingerprint | {', '.join(recipe.libraries)} |")
+            lines.append("")
+    lines += ["## Checks", "", "Every store has these asset checks:", "", "| check | proves |", "|---|---|"]
+    lines += [f"| `{name}` | {_cell(meaning)} |" for name, meaning in CHECKS.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _place(output: Any) -> str:
+    return "in the store" if str(output.place) == "store" else "in `.headwater/`"
+
+
+def main(arguments: list[str]) -> int:
+    """Write or check the pages."""
+    stale = [path for path, text in pages().items() if not path.exists() or path.read_text("utf-8") != text]
+    if arguments == ["--check"]:
+        for path in stale:
+            print(f"{path.name} is out of date; run python docs/generate.py", file=sys.stderr)
+        return 1 if stale else 0
+    REFERENCE.mkdir(exist_ok=True)
+    for path in stale:
+        path.write_text(pages()[path], "utf-8")
+        print(f"wrote {path.name}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
