@@ -110,15 +110,15 @@ class Builder:
             return blocked
         standing = self.observer.standing(ref)
         if standing.fresh and not policy.force:
-            return self._fresh(standing)
+            return self.fresh(standing)
         progress(ref, "check", None)
         self.checks.refuse_blocking(standing)
-        with self._lock(ref):
+        with self.lock(ref):
             # Somebody else may have built it while we waited for the lock.
             self.observer.forget_artifact(ref)
             standing = self.observer.standing(ref)
             if standing.fresh and not policy.force:
-                return self._fresh(standing)
+                return self.fresh(standing)
             if standing.fingerprint is None:
                 raise HeadwaterError(
                     standing.trouble or "its inputs are not known", rule="upstream-missing", fix="build its inputs"
@@ -149,13 +149,15 @@ class Builder:
         return None
 
     @contextmanager
-    def _lock(self, ref: Ref) -> Iterator[None]:
+    def lock(self, ref: Ref) -> Iterator[None]:
+        """The artifact's lock on this machine; freed by the operating system when its holder dies."""
         from resources.locks import file_lock
 
         with file_lock(self.workspace.local / "locks", f"artifact {ref}", timeout=LOCK_TIMEOUT):
             yield
 
-    def _fresh(self, standing: Standing) -> Outcome:
+    def fresh(self, standing: Standing) -> Outcome:
+        """The outcome of an artifact that needs nothing."""
         assert standing.record is not None
         return self._outcome(standing, Result.FRESH, standing.record)
 
@@ -186,7 +188,7 @@ class Builder:
             made = self.make(standing, fingerprint, policy, progress, folder)
             whose = classify(present, standing.record, made.oids())
             if all_equal(whose) or self._same_content(node.recipe, standing, made, whose):
-                return self._keep_present(standing, fingerprint, made)
+                return self.keep_present(standing, fingerprint, made)
             ownership = worst(whose)
             verdict = decide(ownership, policy, confirm, plan)
             if verdict is Verdict.REFUSE:
@@ -212,7 +214,7 @@ class Builder:
     def _why(self, standing: Standing) -> tuple[str, ...]:
         return self.observer.state(standing.node.ref).reasons
 
-    def _keep_present(self, standing: Standing, fingerprint: str, made: Made) -> Outcome:
+    def keep_present(self, standing: Standing, fingerprint: str, made: Made) -> Outcome:
         """What would be built lies there already: adopt it and touch nothing."""
         ours = standing.record is not None and standing.intact
         outputs = tuple(replace(output, oid=standing.present[output.key].oid) for output in made.outputs)

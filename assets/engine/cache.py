@@ -153,6 +153,21 @@ class BuildCache:
     def _complete(objects: ObjectStore, entry: CacheEntry) -> bool:
         return all(objects.has(output.oid, size=output.size) for output in entry.outputs)
 
+    def rotten(self, fingerprint: str) -> list[str]:
+        """Re-hash the objects of one entry; sentences about damaged ones, which are dropped together with the entry."""
+        entry = _read_entry(self.storage, fingerprint)
+        damaged = []
+        for output in entry.outputs if entry is not None else ():
+            try:
+                self.objects.verify(output.oid)
+            except FileNotFoundError:
+                continue
+            except HeadwaterError:
+                damaged.append(f"the build cache's copy of {output.path} was damaged and has been dropped")
+        if entry is not None and damaged:
+            self.forget(entry)
+        return damaged
+
     def restore(self, entry: CacheEntry, folder: Path) -> bool:
         """Copy the entry's outputs below `folder`, verified; False (and the entry is forgotten) when one is damaged."""
         try:

@@ -23,11 +23,15 @@ from assets.engine.publish import Publisher
 from assets.engine.recipe import Kind, Recipe
 from assets.engine.scan import SourceState
 from assets.engine.select import select as select_refs
+from assets.engine.share import SharedCache
 from assets.engine.standing import Observer
-from schemas.errors import HeadwaterError
+from schemas.errors import HeadwaterError, UsageError
 from schemas.findings import Finding
 
 if TYPE_CHECKING:
+    from assets.engine.clean import Cleaned
+    from assets.engine.explain import Explanation
+    from assets.engine.verify import Verification
     from resources.workspace import Workspace
 
 _HEADLESS = Policy()
@@ -51,9 +55,10 @@ class Engine:
         self.records = Records(workspace.state)
         self.observer = Observer(workspace, self.kinds, self.places, self.records)
         self.checks = Checks(workspace, self.observer, self.kinds)
-        self.cache = BuildCache(workspace)
+        self.build_cache = BuildCache(workspace)
         self.publisher = Publisher(workspace, self.places, self.records)
-        self.builder = Builder(workspace, self.observer, self.places, self.records, self.publisher, self.cache, self.checks)
+        self.builder = Builder(workspace, self.observer, self.places, self.records, self.publisher, self.build_cache, self.checks)
+        self.cache = SharedCache(self.build_cache, self.observer, self.refs)
         self.recovered: list[str] = self._recover()
         """One line per publication or set of files that a killed command had left unfinished."""
 
@@ -113,7 +118,7 @@ class Engine:
         standing = self.observer.standing(ref)
         if standing.fresh:
             return self.observer.state(ref)
-        cached = standing.fingerprint is not None and self.cache.holds(standing.fingerprint)
+        cached = standing.fingerprint is not None and self.build_cache.holds(standing.fingerprint)
         return self.observer.state(ref, self.checks.known_block(standing), cached=cached)
 
     def check(self, select: Sequence[str] = ()) -> dict[Ref, list[Finding]]:
@@ -176,6 +181,47 @@ class Engine:
         if outcome.result is Result.BLOCKED:
             raise HeadwaterError(f"{ref} cannot be built: {'; '.join(outcome.reasons)}", rule="artifact-blocked")
         return outcome
+
+    # upkeep
+
+    def explain(self, ref: Ref) -> Explanation:
+        """Everything known of one artifact: its inputs with oids and paths, what changed, where it is cached, what reads it."""
+        from assets.engine.explain import explain
+
+        return explain(self.builder, ref, self._state(ref))
+
+    def adopt(self, select: Sequence[str] = (), sample: int | None = None, progress: Progress | None = None) -> list[Outcome]:
+        """Accept existing outputs after verification, inputs before their readers. `sample` bounds how many items of an item
+        artifact are verified."""
+        from assets.engine.verify import adopt
+
+        return [adopt(self.builder, ref, progress or _silent, sample) for ref in self.refs(select)]
+
+    def verify(self, select: Sequence[str] = (), progress: Progress | None = None) -> list[Verification]:
+        """Rebuild each selected artifact in scratch and compare it with what lies there, by its reproducibility class."""
+        from assets.engine.verify import verify
+
+        return [verify(self.builder, ref, progress or _silent) for ref in self.refs(select)]
+
+    def clean(self, select: Sequence[str] = (), dry_run: bool = False) -> list[Cleaned]:
+        """Delete the selected artifacts' files that are ours and unchanged; what is kept is named with the reason.
+
+        Stores that are gone are cleaned too, and forgotten once nothing of theirs is left.
+        """
+        from assets.engine.clean import clean, clean_vanished
+
+        cleaned = list(clean_vanished(self.builder, select, dry_run=dry_run))
+        try:
+            refs = self.refs(select)
+        except UsageError:
+            # A store that is gone has no artifacts to select any more.
+            if not cleaned:
+                raise
+            refs = []
+        cleaned += clean(self.builder, refs, dry_run=dry_run)
+        if not dry_run:
+            self.refresh()
+        return cleaned
 
     # after a crash
 

@@ -1,0 +1,132 @@
+"""Clean: delete artifacts that are ours and unchanged; everything else is named and kept.
+
+Never a source, never a file git tracks, never one that somebody edited. The records stay, so that `explain` still knows what
+was built, but for a store that is gone: there they go with the last of its files.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from assets.engine.build import Builder
+from assets.engine.model import Ownership, Ref, Store
+from assets.engine.ownership import classify, may_clean
+from assets.engine.places import Key, Spot
+from assets.engine.provenance import Provenance
+from assets.engine.recipe import Recipe
+from schemas.errors import Conflict, HeadwaterError
+
+
+@dataclass(frozen=True, slots=True)
+class Cleaned:
+    """One path: deleted (or, dry, to be deleted) when `reason` is None, else kept for that reason."""
+
+    ref: Ref
+    path: str
+    reason: str | None = None
+
+
+def clean(builder: Builder, refs: Sequence[Ref], *, dry_run: bool = False) -> Iterator[Cleaned]:
+    """Delete the outputs of the given artifacts, readers before their inputs."""
+    for ref in reversed(refs):
+        node = builder.observer.graph.node(ref)
+        record = builder.records.read(ref)
+        if dry_run:
+            yield from _clean_one(builder, node.store, node.recipe, ref, record, dry_run=True)
+            continue
+        with builder.lock(ref):
+            yield from list(_clean_one(builder, node.store, node.recipe, ref, builder.records.read(ref), dry_run=False))
+        builder.observer.forget_artifact(ref)
+
+
+def clean_vanished(builder: Builder, select: Sequence[str], *, dry_run: bool = False) -> Iterator[Cleaned]:
+    """Delete what was built from stores that are gone, and forget them; `select` are globs over `kind/store/artifact`."""
+    gone = {(store.kind, store.name): store for store in builder.observer.discovered.stores if not store.present}
+    for record in builder.records.all() if gone else ():
+        ref = record.ref
+        store = gone.get((ref.kind, ref.store))
+        if store is None or not _selected(ref, select):
+            continue
+        recipe = next((made for made in builder.observer.kinds[ref.kind].recipes if made.name == ref.name), None)
+        cleaned = list(_clean_one(builder, store, recipe, ref, record, dry_run=dry_run))
+        yield from cleaned
+        if not dry_run and all(one.reason is None for one in cleaned):
+            builder.records.delete(ref)
+
+
+def _selected(ref: Ref, select: Sequence[str]) -> bool:
+    names = (str(ref), f"{ref.kind}/{ref.store}", ref.kind)
+    return not select or any(fnmatch.fnmatchcase(name, pattern.strip("+/")) for name in names for pattern in select)
+
+
+def _clean_one(
+    builder: Builder, store: Store, recipe: Recipe | None, ref: Ref, record: Provenance | None, *, dry_run: bool
+) -> Iterator[Cleaned]:
+    if recipe is None:
+        return
+    present = builder.places.present(store, recipe)
+    whose = classify(present, record, None)
+    spots = {key: builder.places.spot(store, key) for key in present}
+    tracked = _tracked(builder, spots)
+    for backup in record.backups if record is not None else ():
+        spot = builder.places.spot(store, backup.key)
+        with suppress(FileNotFoundError):
+            if builder.places.digest(spot) == backup.oid:
+                spots[backup.key], whose[backup.key] = spot, Ownership.OURS
+    for key, spot in sorted(spots.items()):
+        reason = _reason(whose[key], spot.shown in tracked)
+        if reason is None and not dry_run:
+            reason = _delete(builder, recipe, spot, key, record)
+        yield Cleaned(ref, spot.shown, reason)
+    if not dry_run:
+        for output in recipe.outputs:
+            if output.folder:
+                _prune(builder.places.spot(store, (output.place, output.path)))
+
+
+def _reason(ownership: Ownership, tracked: bool) -> str | None:
+    if tracked:
+        return "git tracks it"
+    if may_clean(ownership):
+        return None
+    return "it was edited since it was built" if ownership is Ownership.EDITED else "Headwater did not write it"
+
+
+def _tracked(builder: Builder, spots: dict[Key, Spot]) -> set[str]:
+    """The shown paths of the spots that git tracks."""
+    workspace = builder.workspace
+    if workspace.git is None or workspace.root.local_root is None or not spots:
+        return set()
+    above = workspace.root.local_root.relative_to(workspace.git.root).as_posix()
+    prefix = "" if above == "." else f"{above}/"
+    found = workspace.git.tracked(prefix + spot.shown for spot in spots.values())
+    return {path[len(prefix) :] for path in found}
+
+
+def _delete(builder: Builder, recipe: Recipe, spot: Spot, key: Key, record: Provenance | None) -> str | None:
+    """Delete one file if it still is what the record lists; a reason when it was kept after all."""
+    local = spot.local
+    expected = record.output_oids().get(key) if record is not None else None
+    try:
+        if recipe.before_replace is not None and local is not None and any(output.path == key[1] for output in recipe.outputs):
+            recipe.before_replace.load()(local)
+        spot.storage.delete(spot.path, expect=expected)
+    except Conflict:
+        return "it was changed meanwhile"
+    except (HeadwaterError, OSError) as error:
+        return error.message if isinstance(error, HeadwaterError) else str(error)
+    return None
+
+
+def _prune(spot: Spot) -> None:
+    """Remove the folders of an output folder that are empty now, deepest first."""
+    local = spot.local
+    if local is None or local.is_symlink() or not local.is_dir():
+        return
+    folders = sorted((path for path in local.rglob("*") if path.is_dir() and not path.is_symlink()), reverse=True)
+    for folder in [*folders, local]:
+        with suppress(OSError):
+            folder.rmdir()

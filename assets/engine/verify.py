@@ -1,0 +1,185 @@
+"""Verify and adopt: rebuild an artifact in scratch and compare it, by its reproducibility class, with what lies there.
+
+`verify` says whether they are equal; `adopt` takes files that are equal as ours without touching them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from assets.engine.build import Builder, Made
+from assets.engine.model import Outcome, Policy, Progress, Ref, Result
+from assets.engine.places import Key
+from assets.engine.recipe import Reproducibility
+from assets.engine.standing import Standing
+from schemas.errors import HeadwaterError, InputChanged, InvalidText, Refused
+
+_SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What a rebuild in scratch came to. `ok` when nothing differs past what the artifact's class allows; `differences` are
+    short sentences; `seconds` is wall time."""
+
+    ref: Ref
+    ok: bool
+    differences: tuple[str, ...]
+    reproducibility: Reproducibility
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "artifact": str(self.ref),
+            "ok": self.ok,
+            "differences": list(self.differences),
+            "reproducibility": str(self.reproducibility),
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def verify(builder: Builder, ref: Ref, progress: Progress) -> Verification:
+    """Rebuild the artifact in scratch and compare. Never raises for what is wrong with it: that is a difference."""
+    started = time.perf_counter()
+    standing = builder.observer.standing(ref)
+    try:
+        differences = _differences(builder, standing, progress)
+    except InputChanged as error:
+        differences = [str(error)]
+    except HeadwaterError as error:
+        differences = [f"it cannot be built: {error.message}"]
+    recipe = standing.node.recipe
+    seconds = time.perf_counter() - started
+    return Verification(ref, not differences, tuple(differences), recipe.reproducibility, seconds)
+
+
+def _differences(builder: Builder, standing: Standing, progress: Progress) -> list[str]:
+    if standing.record is None or not standing.present:
+        return ["it was not built yet"]
+    # The stat cache is only a hint: bytes that rotted in place have kept their times.
+    rotten = _rotten(builder, standing)
+    if rotten:
+        return rotten
+    if not standing.fresh or standing.fingerprint is None:
+        return [f"it is not up to date: {'; '.join(builder.observer.state(standing.node.ref).reasons)}"]
+    differences = builder.cache.rotten(standing.fingerprint)
+    with builder.scratch(standing.node.ref) as folder:
+        made = builder.run(standing, progress, folder)
+        return differences + compare(builder, standing, made)
+
+
+def _rotten(builder: Builder, standing: Standing) -> list[str]:
+    assert standing.record is not None
+    found = []
+    for output in standing.record.outputs:
+        spot = builder.places.spot(standing.node.store, output.key)
+        try:
+            if spot.storage.digest(spot.path) != output.oid:
+                found.append(f"{spot.shown} does not hold what was built")
+        except FileNotFoundError:
+            found.append(f"{spot.shown} is missing")
+    return found[:_SHOWN]
+
+
+def compare(builder: Builder, standing: Standing, made: Made) -> list[str]:
+    """How the files that lie there differ from those made, past what the artifact's class allows."""
+    recipe, store = standing.node.recipe, standing.node.store
+    here = {key: present.oid for key, present in standing.present.items()}
+    fresh = made.oids()
+    if here == fresh:
+        return []
+    lost = [f"{builder.places.spot(store, key).shown} is missing" for key in sorted(fresh.keys() - here.keys())]
+    extra = [f"{builder.places.spot(store, key).shown} is not part of it" for key in sorted(here.keys() - fresh.keys())]
+    if lost or extra:
+        return (lost + extra)[:_SHOWN]
+    changed = sorted(key for key in fresh if here[key] != fresh[key])
+    if recipe.reproducibility is Reproducibility.CLOSE and recipe.compare is not None:
+        return _close(builder, standing, made)
+    return [
+        f"{builder.places.spot(store, key).shown} differs from what is built now"
+        for key in changed
+        if not _says_the_same(builder, standing, made, key)
+    ][:_SHOWN]
+
+
+def _says_the_same(builder: Builder, standing: Standing, made: Made, key: Key) -> bool:
+    """Whether a file of other bytes has equal content, where the recipe can tell."""
+    recipe = standing.node.recipe
+    local = builder.places.spot(standing.node.store, key).local
+    if recipe.content is None or local is None:
+        record = standing.record
+        return (
+            recipe.reproducibility is Reproducibility.DUMP_EQUAL
+            and record is not None
+            and standing.intact
+            and record.output_digest == made.output_digest
+        )
+    content = recipe.content.load()
+    try:
+        return bool(content(local) == content(made.folder / "outputs" / key[1]))
+    except Exception:
+        # What cannot be read as this format is different, whatever the reason.
+        return False
+
+
+def _close(builder: Builder, standing: Standing, made: Made) -> list[str]:
+    """The differences past the declared tolerance, as the recipe finds them between two folders of outputs."""
+    recipe = standing.node.recipe
+    assert recipe.compare is not None
+    with builder.scratch(standing.node.ref) as folder:
+        for key in standing.present:
+            spot = builder.places.spot(standing.node.store, key)
+            spot.storage.fetch(spot.path, _made_parent(folder / key[1]))
+        found: Sequence[str] = recipe.compare.load()(folder, made.folder / "outputs")
+        return list(found)[:_SHOWN]
+
+
+def _made_parent(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def adopt(builder: Builder, ref: Ref, progress: Progress, sample: int | None = None) -> Outcome:
+    """Accept the files that lie where the artifact belongs, after proving that they are what would be built.
+
+    Touches no file. The outcome is refused when they differ, blocked when nothing lies there or the inputs are not there.
+    """
+    started = time.perf_counter()
+    try:
+        with builder.lock(ref):
+            builder.observer.forget_artifact(ref)
+            outcome = _adopt(builder, ref, progress)
+        builder.observer.forget_artifact(ref)
+    except InvalidText as error:
+        outcome = Outcome(ref, Result.BLOCKED, error=error, reasons=(error.message,))
+    except Exception as error:
+        outcome = Outcome(ref, Result.FAILED, error=error, reasons=(str(error).partition("\n")[0],))
+    outcome.seconds = time.perf_counter() - started
+    return outcome
+
+
+def _adopt(builder: Builder, ref: Ref, progress: Progress) -> Outcome:
+    standing = builder.observer.standing(ref)
+    if standing.fresh:
+        return builder.fresh(standing)
+    if not standing.present:
+        return Outcome(ref, Result.BLOCKED, reasons=("nothing lies where it would be built",))
+    if standing.fingerprint is None or standing.stale_upstream:
+        trouble = standing.trouble or f"its input {', '.join(str(other) for other in standing.stale_upstream)} is not up to date"
+        return Outcome(ref, Result.BLOCKED, reasons=(f"{trouble}; build or adopt that first",))
+    builder.checks.refuse_blocking(standing)
+    with builder.scratch(ref) as folder:
+        made = builder.make(standing, standing.fingerprint, Policy(), progress, folder)
+        differences = compare(builder, standing, made)
+        if differences:
+            error = Refused(
+                f"what lies there is not what would be built: {differences[0]}",
+                rule="adopt-differs",
+                fix=f"build it instead: `headwater build {ref}`",
+            )
+            return Outcome(ref, Result.REFUSED, reasons=tuple(differences), error=error)
+        return replace(builder.keep_present(standing, standing.fingerprint, made), result=Result.ADOPTED)
