@@ -7,6 +7,7 @@ the progress display and the exit code belong here. Light until something has to
 from __future__ import annotations
 
 import time
+import traceback
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -16,12 +17,16 @@ import click
 
 from orchestration.cli.app import App, command, counted, dry_run_option, pass_app, select_argument, yes_option
 from orchestration.cli.words import OUTCOME_COLOURS, duration, nothing_here
+from schemas.errors import HeadwaterError, InvalidText
 
 if TYPE_CHECKING:
     from assets.engine.engine import Engine
     from assets.engine.model import Outcome, Policy, Question, Ref, State
 
+FAILED = 1
+INVALID = 3
 _BAD = ("failed", "blocked", "refused")
+_SHOWN_COUNTS = 4
 
 
 @command("build")
@@ -82,42 +87,50 @@ def run(app: App, refs: Sequence[Ref], policy: Policy) -> list[Outcome]:
 
 
 def show_outcome(app: App, outcome: Outcome) -> None:
-    """One artifact's outcome: a JSON line, or a line for people with what went wrong below it."""
+    """One artifact's outcome: a JSON line, or a line for people with what went wrong below it.
+
+    What stayed fresh is only counted in the last line, and findings follow once for all artifacts they keep from being built.
+    """
     word = str(outcome.result)
-    detail = _counts(outcome.summary.get("counts", {})) if word == "built" else ""
-    time_taken = app.style(duration(outcome.seconds), "dim") if outcome.seconds else ""
-    cells = [app.style(f"{word:<8}", OUTCOME_COLOURS[word]), str(outcome.ref), time_taken, detail]
-    # What stayed fresh is counted in the last line; people look for what changed.
-    app.emit(outcome.to_json(), None if word == "fresh" else "  ".join(filter(None, cells)))
+    if app.json or word == "fresh":
+        app.emit(outcome.to_json())
+        return
+    cells = [f"{app.style(f'{word:<8}', OUTCOME_COLOURS[word])} {outcome.ref}"]
+    if outcome.seconds >= 0.001 and word not in _BAD:
+        cells.append(app.style(duration(outcome.seconds), "dim"))
+    if word == "built":
+        cells.append(_counts(outcome.summary.get("counts", {})))
+    if word not in _BAD and outcome.outputs:
+        cells.append(app.style("→ " + ", ".join(outcome.outputs), "dim"))
+    app.say("  ".join(filter(None, cells)))
     for path in outcome.rescued:
-        app.note(f"  rescued the present file to {path}")
-    if outcome.error is not None and not app.json:
-        show_failure(app, outcome.error)
+        app.note(f"  the file that was there is now {path}")
+    if isinstance(outcome.error, InvalidText):
+        return
+    if isinstance(outcome.error, HeadwaterError):
+        app.show_error(outcome.error)
+    elif outcome.error is not None:
+        app.note(f"  {type(outcome.error).__name__}: {outcome.error}")
+        if app.debug:
+            app.note("".join(traceback.format_exception(outcome.error)))
     elif word in _BAD:
         for reason in outcome.reasons:
             app.note(f"  {reason}")
 
 
-def show_failure(app: App, error: Exception) -> None:
-    """What an artifact failed with, under its line."""
-    from schemas.errors import HeadwaterError
-
-    if isinstance(error, HeadwaterError):
-        app.show_error(error)
-    else:
-        app.note(f"  {type(error).__name__}: {error}")
-
-
 def show_summary(app: App, outcomes: Sequence[Outcome], seconds: float) -> int:
-    """The last line for people, and the exit code: 0, 3 when invalid text is the only reason for what failed, else 1."""
+    """Findings, the last line for people, and the exit code: 0, 3 when invalid text is the only reason for failure, else 1."""
+    invalid = [outcome.error for outcome in outcomes if isinstance(outcome.error, InvalidText)]
+    if not app.json:
+        app.show_findings(sorted({finding for error in invalid for finding in error.findings}), to=app.note)
     counts = Counter(str(outcome.result) for outcome in outcomes)
     parts = [f"{counts[word]} {app.style(word, colour)}" for word, colour in OUTCOME_COLOURS.items() if counts[word]]
     app.say(f"{counted(len(outcomes), 'artifact')} in {duration(seconds)}: {', '.join(parts)}")
     bad = [outcome for outcome in outcomes if str(outcome.result) in _BAD]
+    causes = [outcome.error for outcome in bad if outcome.error is not None]
     if not bad:
         return 0
-    codes = {getattr(outcome.error, "exit_code", 1) for outcome in bad if outcome.error is not None}
-    return 3 if codes == {3} else 1
+    return INVALID if causes and len(causes) == len(invalid) else FAILED
 
 
 def _show_fresh(app: App, states: Sequence[State]) -> int:
@@ -214,7 +227,9 @@ def _with_downstream(engine: Engine, refs: Iterable[Ref]) -> set[Ref]:
 
 
 def _counts(counts: dict[str, Any]) -> str:
-    return ", ".join(f"{value:,} {name}" for name, value in counts.items() if isinstance(value, int))
+    """The first few things that were counted and are not zero."""
+    shown = [f"{value:,} {name}" for name, value in counts.items() if isinstance(value, int) and value]
+    return ", ".join(shown[:_SHOWN_COUNTS])
 
 
 def _report_if_lost(app: App) -> None:

@@ -229,7 +229,8 @@ def _list_relations(app: App, connection: Any) -> None:
     """Every table and view with its columns."""
     found = connection.execute(
         "SELECT table_schema, table_name, list(column_name ORDER BY ordinal_position) FROM information_schema.columns "
-        "WHERE table_catalog = 'memory' GROUP BY ALL ORDER BY table_schema <> 'main', table_schema, table_name"
+        "WHERE table_catalog = 'memory' GROUP BY table_schema, table_name "
+        "ORDER BY table_schema <> 'main', table_schema, table_name"
     ).fetchall()
     rows = []
     for schema, name, columns in found:
