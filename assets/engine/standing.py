@@ -195,7 +195,8 @@ class Observer:
         if declared.everything == "source":
             for store in self.discovered.stores:
                 if store.present:
-                    for state in self.sources(store).values():
+                    # Sorted, because scanned and remembered sources come in different orders.
+                    for _, state in sorted(self.sources(store).items()):
                         members.append(Member(state.ref, store, state.root, enumerate_files=_enumerator(state)))
             digest = json_oid([[str(member.ref), member.digest, self.kinds[member.ref.kind].check_version] for member in members])
             return RoleInput(digest, members=tuple(members))
