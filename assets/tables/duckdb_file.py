@@ -22,7 +22,7 @@ from assets.engine.view import Scratch, View
 from assets.tables import columns, sqlite
 from assets.tables.load import TableText
 from assets.tables.text import open_project, refuse
-from schemas.errors import HeadwaterError, Refused
+from schemas.errors import HeadwaterError, InvalidText, Refused
 from schemas.oid import json_oid
 from schemas.tables.duckdb_sql import Dropped, creation_order, duckdb_ddl
 from schemas.tables.model import Project
@@ -35,6 +35,9 @@ _CONFIG: Mapping[str, Any] = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
 }
+
+_PROVEN_BY_SQLITE = frozenset({"check", "unique", "generated"})
+"""Kinds of rules that a throw-away SQLite database verifies where DuckDB cannot read their expressions."""
 
 
 def connect(path: Path, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
@@ -53,12 +56,12 @@ def build(view: View, scratch: Scratch, parameters: Mapping[str, Any]) -> Summar
     project, texts = open_project(view)
     target = scratch.path("playground.duckdb")
     statements, dropped = duckdb_ddl(project)
-    if any(rule.query is None and rule.kind in {"check", "unique", "generated"} for rule in dropped):
+    if any(rule.query is None and rule.kind in _PROVEN_BY_SQLITE for rule in dropped):
         sqlite.prove(view, scratch, project, texts)
     try:
         counts = load(target, project, texts, statements)
-    except duckdb.ConstraintException as problem:
-        refuse(view, f"DuckDB refuses the rows: {problem}")
+    except (InvalidText, duckdb.ConstraintException) as problem:
+        refuse(view, problem)
     connection = connect(target, read_only=True)
     try:
         _check_dropped(view, connection, dropped)
@@ -87,7 +90,7 @@ def build(view: View, scratch: Scratch, parameters: Mapping[str, Any]) -> Summar
 def _verified_by(rule: Dropped) -> str:
     if rule.query is not None:
         return "a query in DuckDB"
-    return "SQLite" if rule.kind in {"check", "unique", "generated"} else ""
+    return "SQLite" if rule.kind in _PROVEN_BY_SQLITE else ""
 
 
 def load(path: Path, project: Project, texts: Mapping[str, TableText], statements: list[str]) -> dict[str, int]:
@@ -151,7 +154,7 @@ def _insert_table(connection: duckdb.DuckDBPyConnection, text: TableText) -> int
 def _check_dropped(view: View, connection: duckdb.DuckDBPyConnection, dropped: list[Dropped]) -> None:
     for rule in dropped:
         if rule.query is not None and connection.execute(f"SELECT 1 FROM ({rule.query}) LIMIT 1").fetchone():
-            refuse(view, f"rows of {rule.table} break the {rule.kind} {rule.name}")
+            refuse(view, HeadwaterError(f"rows of {rule.table} break the {rule.kind} {rule.name}"))
 
 
 def content_digest(path: Path) -> str:

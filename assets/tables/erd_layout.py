@@ -182,9 +182,7 @@ def _crossings(layers: list[list[int]], segments: Sequence[_Segment]) -> int:
     return count
 
 
-def _place(
-    nodes: list[Node], layers: list[list[int]], segments: Sequence[_Segment], looped: set[int]
-) -> tuple[float, float]:
+def _place(nodes: list[Node], layers: list[list[int]], segments: Sequence[_Segment], looped: set[int]) -> tuple[float, float]:
     for layer in layers:
         y = 0.0
         for index in layer:
@@ -198,7 +196,7 @@ def _place(
     for number, layer in enumerate(layers):
         widest = max((nodes[index].width for index in layer), default=0.0)
         for index in layer:
-            nodes[index].x = x if not nodes[index].placeholder else x
+            nodes[index].x = x
             nodes[index].y -= top
         own = [segment for segment in segments if nodes[segment.left].layer == number]
         loops = LANE * 2 * any(index in looped for index in layer)

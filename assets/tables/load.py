@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from assets.tables import columns
 from assets.tables.grammar import Doubt, Field, Grammar, blocks, read_header
-from schemas.errors import HeadwaterError, InvalidText
+from schemas.errors import HeadwaterError
 from schemas.tables import strict
 from schemas.tables.model import Column, Project, Table
 
@@ -79,22 +79,17 @@ class TableText:
                 yield batch
 
     def strict_batches(self) -> Iterator[pa.RecordBatch]:
-        """The rows by the strict tier, cell by cell. Raises InvalidText with the first findings and their positions."""
+        """The rows by the strict tier, cell by cell. Raises InvalidText with the first finding that blocks."""
         if self.path is None:
             return
-        data = self.path.read_bytes()
-        findings = [
-            finding for finding in strict.check_table(data, self.shown, self.project, self.table.name) if finding.blocking
-        ]
-        if findings:
-            raise InvalidText(findings)
         cells: list[list[object]] = [[] for _ in self.fields]
-        for row in strict.read_rows(data, self.shown, self.project, self.table.name):
-            for field, column, cell in zip(self.fields, cells, row, strict=True):
-                column.append(None if cell is None else _stored_value(field, cell))
-            if len(cells[0]) == columns.BATCH_ROWS:
-                yield self._batch(cells)
-                cells = [[] for _ in self.fields]
+        with open(self.path, "rb") as file:
+            for row in strict.read_rows(file, self.shown, self.project, self.table.name):
+                for field, column, cell in zip(self.fields, cells, row, strict=True):
+                    column.append(None if cell is None else _stored_value(field, cell))
+                if len(cells[0]) == columns.BATCH_ROWS:
+                    yield self._batch(cells)
+                    cells = [[] for _ in self.fields]
         if cells[0]:
             yield self._batch(cells)
 

@@ -17,9 +17,9 @@ import pyarrow.parquet as pq
 
 from assets.engine.recipe import Summary, SummaryTable
 from assets.engine.view import Scratch, View
-from assets.tables import columns
+from assets.tables import columns, sqlite
 from assets.tables.load import TableText
-from assets.tables.text import open_project, refuse
+from assets.tables.text import open_project
 from schemas.paths import is_portable_name
 from schemas.tables.model import Table
 
@@ -47,30 +47,27 @@ def file_name(table: str) -> str:
 def build(view: View, scratch: Scratch, parameters: Mapping[str, Any]) -> Summary:
     """The body of the recipe `parquet`.
 
-    Raises InvalidText when a cell or a primary key breaks a rule; rules between rows and tables are those of `playground_db`.
+    Parquet holds no rules, so a SQLite database that is thrown away verifies them first. Raises InvalidText.
     """
-    _, texts = open_project(view)
+    project, texts = open_project(view)
+    sqlite.prove(view, scratch, project, texts)
     rows: list[list[Any]] = []
     counts = {"tables": len(texts), "rows": 0, "bytes": 0}
     for name, text in texts.items():
         target = scratch.path(f"parquet/{file_name(name)}")
-        count, size = write(target, text, view), target.stat().st_size
+        count, size = write(target, text), target.stat().st_size
         rows.append([name, file_name(name), count, size])
         counts["rows"] += count
         counts["bytes"] += size
     return Summary(counts=counts, tables={"files": SummaryTable(["table", "file", "rows", "bytes"], rows)})
 
 
-def write(path: Path, text: TableText, view: View) -> int:
+def write(path: Path, text: TableText) -> int:
     """Write one table; returns its number of rows. Raises InvalidText."""
     try:
         return _write(path, text.table, text, text.in_key_order())
     except columns.OutOfOrder:
-        pass
-    try:
-        return _write(path, text.table, text, columns.in_key_order(text.sorted_by_key(), text.table.primary_key))
-    except columns.OutOfOrder:
-        refuse(view, f"two rows of {text.table.name} have the same primary key")
+        return _write(path, text.table, text, text.sorted_by_key())
 
 
 def _write(path: Path, table: Table, text: TableText, batches: Iterable[pa.RecordBatch]) -> int:

@@ -116,5 +116,8 @@ KIND = Kind(
     markers=("project.yaml",),
     recognise=Lazy("assets.tables.text:recognise"),
     check=Lazy("assets.tables.text:check"),
+    bodies_check=True,
+    fix=Lazy("resources.tables.repair:fix"),
+    migrate=Lazy("resources.tables.store:migrate"),
     catalog=Lazy("assets.tables.text:catalog"),
 )

@@ -29,7 +29,7 @@ from assets.tables import columns, dump
 from assets.tables.dump import content_digest
 from assets.tables.load import TableText
 from assets.tables.text import open_project, refuse
-from schemas.errors import HeadwaterError, Refused
+from schemas.errors import HeadwaterError, InvalidText, Refused
 from schemas.tables.model import Project
 from schemas.tables.sql import quote, sqlite_indexes, sqlite_tables, sqlite_views
 
@@ -37,6 +37,10 @@ __all__ = ["build", "content_digest", "free_the_way"]
 
 _STAGING = ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE", "cache_size=-65536", "temp_store=MEMORY")
 _SIDECARS = ("-wal", "-shm", "-journal")
+
+
+BROKEN_RULES = (InvalidText, apsw.ConstraintError, adbc_driver_manager.IntegrityError)
+"""What loading raises when the text breaks a rule; the text check then says where."""
 
 
 class _NotInKeyOrder(Exception):
@@ -54,11 +58,11 @@ def build(view: View, scratch: Scratch, parameters: Mapping[str, Any]) -> Summar
     try:
         counts = load(staging, project, texts)
         _write_out(staging, target)
-    except (apsw.ConstraintError, adbc_driver_manager.IntegrityError) as problem:
-        refuse(view, f"SQLite refuses the rows: {problem}")
+        verify(target, counts)
+    except BROKEN_RULES as problem:
+        refuse(view, problem)
     finally:
         remove_database(staging)
-    _verify(view, target, counts)
     table = SummaryTable(
         ["table", "rows", "columns", "primary key"],
         [
@@ -82,9 +86,9 @@ def prove(view: View, scratch: Scratch, project: Project, texts: Mapping[str, Ta
     staging = scratch.temporary("proof.db")
     try:
         counts = load(staging, project, texts)
-        _verify(view, staging, counts)
-    except (apsw.ConstraintError, adbc_driver_manager.IntegrityError) as problem:
-        refuse(view, f"SQLite refuses the rows: {problem}")
+        verify(staging, counts)
+    except BROKEN_RULES as problem:
+        refuse(view, problem)
     finally:
         remove_database(staging)
 
@@ -195,23 +199,28 @@ def _write_out(staging: Path, target: Path) -> None:
         connection.close()
 
 
-def _verify(view: View, path: Path, counts: Mapping[str, int]) -> None:
-    """Prove the finished file: its own integrity and every foreign key, in two threads, and the row counts."""
+def verify(path: Path, counts: Mapping[str, int]) -> None:
+    """Prove the finished file: its own integrity and every foreign key, in two threads, and the row counts.
+
+    Raises apsw.ConstraintError when a row breaks a rule, HeadwaterError (rule `sqlite-row-count`) when rows are missing.
+    """
     with ThreadPoolExecutor(2) as pool:
-        integrity = pool.submit(_problems, path, "PRAGMA integrity_check(10)")
-        orphans = pool.submit(_problems, path, "SELECT * FROM pragma_foreign_key_check LIMIT 10")
+        integrity = pool.submit(_rows, path, "PRAGMA integrity_check(10)")
+        orphans = pool.submit(_rows, path, "SELECT * FROM pragma_foreign_key_check LIMIT 10")
         stored = pool.submit(_count, path, list(counts))
     if orphans.result():
-        refuse(view, "foreign keys point at rows that do not exist")
+        raise apsw.ConstraintError(
+            f"rows of {orphans.result()[0][0]} refer to rows of {orphans.result()[0][2]} that do not exist"
+        )
     if integrity.result() != [("ok",)]:
-        refuse(view, f"the finished database is not sound: {integrity.result()[0][0]}")
+        raise apsw.ConstraintError(f"the finished database is not sound: {integrity.result()[0][0]}")
     if stored.result() != dict(counts):
         raise HeadwaterError(
             f"the finished database holds {stored.result()} rows where {dict(counts)} were inserted", rule="sqlite-row-count"
         )
 
 
-def _problems(path: Path, query: str) -> list[tuple[Any, ...]]:
+def _rows(path: Path, query: str) -> list[tuple[Any, ...]]:
     connection = dump.open_read_only(path, immutable=True)
     try:
         return list(connection.execute(query))
@@ -220,7 +229,7 @@ def _problems(path: Path, query: str) -> list[tuple[Any, ...]]:
 
 
 def _count(path: Path, tables: list[str]) -> dict[str, int]:
-    return {name: _problems(path, f"SELECT count(*) FROM {quote(name)}")[0][0] for name in tables}
+    return {name: _rows(path, f"SELECT count(*) FROM {quote(name)}")[0][0] for name in tables}
 
 
 def remove_database(path: Path) -> None:

@@ -7,6 +7,7 @@ functions that the kind's declaration names, and behind the view of a build.
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from resources.storage.base import Storage
@@ -40,10 +41,14 @@ def recognise(storage: Storage, marker: str) -> str | None:
 
 
 def check(storage: Storage, root: str) -> list[Finding]:
-    """Everything wrong with the project's text, cells, keys and relationships included."""
+    """Everything wrong with the project's text, cells, keys and relationships included.
+
+    Rows that the fast tier proves to be without any finding are not read a second time by the strict one.
+    """
+    from assets.tables.proof import nothing_to_find
     from resources.tables.store import TablesStore
 
-    return TablesStore(storage, root).check()
+    return TablesStore(storage, root).check(proven=lambda project, files: nothing_to_find(storage, project, files))
 
 
 def open_project(view: View) -> tuple[Project, dict[str, TableText]]:
@@ -55,32 +60,38 @@ def open_project(view: View) -> tuple[Project, dict[str, TableText]]:
     from schemas.tables.project import read_project
 
     project = read_project(view.read("project", PROJECT_FILE), view.workspace_path(PROJECT_FILE))
-    present = {file.path for file in view.files("data")}
+    present = {unicodedata.normalize("NFC", file.path): file.path for file in view.files("data")}
+    present.update({file.path: file.path for file in view.files("data")})
     texts = {}
     for name, table in project.tables.items():
-        there = table.data_file in present
-        if not there and table.rows == "required":
-            refuse(view, f"{table.data_file} is missing")
-        path = view.local("data", table.data_file) if there else None
-        texts[name] = TableText(project, table, path, view.workspace_path(table.data_file))
+        # A file may have come from a system that writes names in another Unicode form.
+        actual = present.get(table.data_file) or present.get(unicodedata.normalize("NFC", table.data_file))
+        if actual is None and table.rows == "required":
+            refuse(view, HeadwaterError(f"{table.data_file} is missing"))
+        path = None if actual is None else view.local("data", actual)
+        texts[name] = TableText(project, table, path, view.workspace_path(actual or table.data_file))
     return project, texts
 
 
-def refuse(view: View, problem: str) -> NoReturn:
-    """Raise InvalidText with all that is wrong with the text of a build whose rows a database has refused for `problem`.
+def refuse(view: View, problem: Exception) -> NoReturn:
+    """Raise InvalidText with all that is wrong with the text of a build in which `problem` turned up.
 
-    Raises HeadwaterError with `problem` itself in the case that the text check finds nothing.
+    Raises `problem` itself, as a HeadwaterError, in the case that the text check finds nothing.
     """
-    findings = [finding for finding in check(view.storage, view.root) if finding.blocking]
+    from resources.tables.store import TablesStore
+
+    findings = [finding for finding in TablesStore(view.storage, view.root).check() if finding.blocking]
     if findings:
-        raise InvalidText(findings)
+        raise InvalidText(findings) from None
     view.verify()
+    if isinstance(problem, HeadwaterError):
+        raise problem
     raise HeadwaterError(
-        f"{problem}, but the text check finds nothing wrong",
+        f"a database refuses what the text check accepts: {problem}",
         path=view.workspace_path(PROJECT_FILE),
         rule="tables-refused-by-database",
         fix="report this project as a bug in Headwater",
-    )
+    ) from problem
 
 
 def catalog(storage: Storage, root: str) -> dict[str, pa.Table]:
