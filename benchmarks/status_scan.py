@@ -123,10 +123,9 @@ def main() -> int:
         if int(count) < options.files or hashed != "0":
             raise SystemExit(f"the scan saw {count} files and hashed {hashed}")
         ratio = statistics.median(pair[1].wall / pair[0].wall for pair in pairs)
-        print(
-            f"\nratio {ratio:.2f} (budget {BUDGET:g}, goal {GOAL:g}); CPU {mine.cpu / peer.cpu:.2f}; memory {mine.memory / peer.memory:.2f}"
-        )
-        return 0 if ratio <= BUDGET else 1
+        others = f"CPU {mine.cpu / peer.cpu:.2f}, memory {mine.memory / peer.memory:.2f}"
+        print(f"\nratio: wall {ratio:.2f} (budget {BUDGET:g}, goal {GOAL:g}, for 100,000 files), {others}")
+        return 1 if ratio > BUDGET and options.files >= 100_000 else 0
     finally:
         if options.folder is None:
             shutil.rmtree(base)
