@@ -7,7 +7,6 @@ the progress display and the exit code belong here. Light until something has to
 from __future__ import annotations
 
 import time
-import traceback
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -45,7 +44,7 @@ def build(app: App, select: tuple[str, ...], force: bool, yes: bool, confirm: tu
     file that was edited or is unknown is refused with its difference and the digest to pass to --confirm.
     """
     engine = app.engine()
-    if nothing_here(app):
+    if nothing_here(app, select):
         return 0
     states = engine.status(select)
     stale = {state.ref for state in states if force or str(state.freshness) != "fresh"}
@@ -112,6 +111,8 @@ def show_outcome(app: App, outcome: Outcome) -> None:
     elif outcome.error is not None:
         app.note(f"  {type(outcome.error).__name__}: {outcome.error}")
         if app.debug:
+            import traceback
+
             app.note("".join(traceback.format_exception(outcome.error)))
     elif word in _BAD:
         for reason in outcome.reasons:

@@ -37,7 +37,7 @@ def check(app: App, select: tuple[str, ...], fix: bool, sarif: bool, yes: bool) 
     """
     if fix and sarif:
         raise UsageError("--fix and --sarif exclude each other", fix="run them one after the other", rule="usage")
-    if not sarif and nothing_here(app):
+    if not sarif and nothing_here(app, select):
         return 0
     found = _findings(app, select)
     if fix and _repair(app, found, yes):

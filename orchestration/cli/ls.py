@@ -22,7 +22,7 @@ def ls(app: App, select: tuple[str, ...]) -> None:
 
     SELECT narrows the list to matching artifacts (globs on kind/store/artifact) and the stores they belong to.
     """
-    if nothing_here(app):
+    if nothing_here(app, select):
         return
     engine = app.engine()
     stores = engine.stores()

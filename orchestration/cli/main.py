@@ -103,6 +103,9 @@ def _report(app: App, error: Exception) -> int:
             app.note("interrupted")
             return INTERRUPTED
         error = HeadwaterError("a question was not answered: the input ended", fix="answer it at a terminal, or pass --yes")
+    elif isinstance(error, click.exceptions.NoArgsIsHelpError) and not app.json:
+        app.note(error.format_message())
+        return USAGE
     elif isinstance(error, click.UsageError):
         usage = HeadwaterError(error.format_message(), fix=f"see `{_help_command(error)}`", rule="usage")
         usage.exit_code = USAGE

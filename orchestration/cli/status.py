@@ -23,7 +23,7 @@ _SHOWN_CHANGES = 5
 @pass_app
 def status(app: App, select: tuple[str, ...], exit_code: bool) -> int:
     """Say for each artifact whether it is fresh, stale, missing or blocked, and why."""
-    if nothing_here(app):
+    if nothing_here(app, select):
         return 0
     states = app.engine().status(select)
     for state in states:

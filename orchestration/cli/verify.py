@@ -14,7 +14,7 @@ def verify(app: App, select: tuple[str, ...]) -> int:
 
     Nothing in the workspace is changed. Exits with 1 when an artifact differs or cannot be rebuilt.
     """
-    if nothing_here(app):
+    if nothing_here(app, select):
         return 0
     engine = app.engine()
     refs = engine.refs(select)

@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from assets.engine.model import State
     from orchestration.cli.app import App
 
@@ -59,11 +61,11 @@ def duration(seconds: float) -> str:
     return f"{int(seconds // 60)} min {int(seconds % 60)} s"
 
 
-def nothing_here(app: App) -> bool:
-    """Whether the workspace has no store; then it is said, with how one starts."""
+def nothing_here(app: App, select: Sequence[str] = ()) -> bool:
+    """Whether the workspace has no store; then it is said, with how one starts. A selection is left to say what it lacks."""
     from assets.engine.places import WORKSPACE_KIND
 
-    if any(store.kind != WORKSPACE_KIND for store in app.engine().stores()):
+    if select or any(store.kind != WORKSPACE_KIND for store in app.engine().stores()):
         return False
     root = app.workspace().root
     app.say(f"No store in {root.local_root or root.url}.")

@@ -1,0 +1,113 @@
+"""`headwater demo`: a guided run on a copy of the examples: build, look, change one cell, see what follows from it.
+
+It runs the same commands a user would, in this process, and prints each before it runs. What they do is theirs.
+"""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import time
+from pathlib import Path
+from typing import Final
+
+import click
+
+from orchestration.cli.app import App, cli, command, pass_app
+from orchestration.cli.words import duration
+from schemas.errors import HeadwaterError, UsageError
+
+MARK: Final = ".headwater-demo"
+"""The file that says a folder is a demo's, so that the next demo may start over in it."""
+CHANGED_FILE: Final = "shop/data/product.csv"
+BEFORE: Final = ",18.50,"
+AFTER: Final = ",19.00,"
+CHANGED_ARTIFACT: Final = "tables/shop/profile"
+_DERIVED = (".headwater", "headwater-rescue", "playground.db*", "playground.duckdb*", "scratch")
+
+
+@command("demo")
+@click.argument("examples", required=False, type=click.Path(exists=True, file_okay=False), default="examples")
+@click.argument("folder", required=False, type=click.Path(file_okay=False))
+@pass_app
+def demo(app: App, examples: str, folder: str | None) -> int:
+    """Walk through a copy of the EXAMPLES workspace in FOLDER (a new temporary folder by default).
+
+    Builds everything, changes one cell of one CSV file, shows why some artifacts are stale and others are not, and builds only
+    those.
+    """
+    if not (Path(examples) / CHANGED_FILE).is_file():
+        raise UsageError(
+            f"{examples} is not the examples workspace", fix="run it in a checkout: headwater demo examples", rule="demo-examples"
+        )
+    root = _copy(Path(examples), folder)
+    started = time.monotonic()
+    _say(app, f"The examples are in {root}: text files, nothing else.")
+    _run(app, root, "ls")
+    _say(app, "Build everything that can be derived from them, as Dagster assets in this process.")
+    code = _run(app, root, "build")
+    if code:
+        return code
+    _say(app, "Again: nothing changed, so nothing is built.")
+    _run(app, root, "build")
+    _say(app, f"One cell changes: the price of a pen tray in {CHANGED_FILE}, {BEFORE.strip(',')} → {AFTER.strip(',')}.")
+    _change(root / CHANGED_FILE)
+    _run(app, root, "status")
+    _say(app, "Why is the profile stale? And the diagram is not, because it depends on project.yaml only.")
+    _run(app, root, "explain", CHANGED_ARTIFACT)
+    _say(app, "Build again: only what depends on that file. (--yes: at a terminal, replacing playground.db is asked about.)")
+    code = _run(app, root, "build", "--yes")
+    if code:
+        return code
+    _say(app, "Ask the workspace in SQL: rows of every store, lineage and findings are tables of one catalog.")
+    _run(app, root, "query", "SELECT name, price, in_stock FROM shop.product WHERE category = 'desk' ORDER BY price")
+    _say(app, f"That was all, in {duration(time.monotonic() - started)}. Look around in the Dagster UI:")
+    app.say(f"  headwater -C {shlex.quote(str(root))} ui")
+    app.emit({"workspace": str(root), "seconds": round(time.monotonic() - started, 3)})
+    return 0
+
+
+def _copy(source: Path, folder: str | None) -> Path:
+    """Copy the text of the examples; a folder of an earlier demo starts over, any other that holds something is refused."""
+    if folder is None:
+        import tempfile
+
+        root = Path(tempfile.mkdtemp(prefix="headwater-demo-"))
+    else:
+        root = Path(folder).absolute()
+        if (root / MARK).is_file():
+            shutil.rmtree(root)
+        elif root.is_dir() and any(root.iterdir()):
+            raise HeadwaterError(
+                "is not empty and no demo made it", path=str(root), fix="name another folder", rule="demo-folder"
+            )
+    shutil.copytree(source, root, ignore=shutil.ignore_patterns(*_DERIVED), dirs_exist_ok=True)
+    (root / MARK).write_text("Made by `headwater demo`, which may delete this folder to start over.\n", "utf-8")
+    return root
+
+
+def _change(path: Path) -> None:
+    text = path.read_bytes().decode("utf-8")
+    if BEFORE not in text:
+        raise HeadwaterError(
+            f"holds no price {BEFORE.strip(',')}", path=str(path), fix="use the examples as they come", rule="demo-examples"
+        )
+    path.write_bytes(text.replace(BEFORE, AFTER, 1).encode("utf-8"))
+
+
+def _say(app: App, text: str) -> None:
+    app.say()
+    app.say(app.style(f"# {text}", "cyan"))
+
+
+def _run(app: App, root: Path, *arguments: str) -> int:
+    """Run one command on the demo's workspace as if it had been typed there; its exit code."""
+    app.say(app.style(f"$ headwater {shlex.join(arguments)}", "bold"))
+    started = time.monotonic()
+    inner = App(root=str(root), json=app.json, debug=app.debug, color=app.color)
+    try:
+        result = cli.main(list(arguments), prog_name="headwater", obj=inner, standalone_mode=False)
+    finally:
+        inner.close()
+    app.say(app.style(f"({duration(time.monotonic() - started)})", "dim"))
+    return result if isinstance(result, int) else 0
