@@ -114,6 +114,7 @@ class Builder:
         progress(ref, "check", None)
         self.checks.refuse_blocking(standing)
         with self.lock(ref):
+            self.recover(ref)
             # Somebody else may have built it while we waited for the lock.
             self.observer.forget_artifact(ref)
             standing = self.observer.standing(ref)
@@ -155,6 +156,14 @@ class Builder:
 
         with file_lock(self.workspace.local / "locks", f"artifact {ref}", timeout=LOCK_TIMEOUT):
             yield
+
+    def recover(self, ref: Ref) -> str | None:
+        """Complete a publication of the artifact that was cut short, its lock being held; a line for the user."""
+        intent = self.publisher.intent_of(ref)
+        if not intent.exists():
+            return None
+        node = self.observer.graph.nodes.get(ref)
+        return self.publisher.recover(intent, None if node is None else (node.store, node.recipe))
 
     def fresh(self, standing: Standing) -> Outcome:
         """The outcome of an artifact that needs nothing."""
@@ -363,7 +372,9 @@ class Builder:
         try:
             yield folder
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            # A publication that failed half-way (a full disk) is completed from here by the next command.
+            if not self.publisher.intent_of(ref).exists():
+                shutil.rmtree(folder, ignore_errors=True)
 
     def view(self, standing: Standing, folder: Path) -> View:
         """The verified view of the artifact's inputs."""

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from assets.engine.build import Builder
 from assets.engine.cache import BuildCache
 from assets.engine.checks import Checks
-from assets.engine.graph import Node
 from assets.engine.model import Outcome, Policy, Progress, Question, Ref, Result, State, Store
 from assets.engine.places import WORKSPACE_KIND, Places
 from assets.engine.provenance import Provenance, Records
@@ -238,17 +237,13 @@ class Engine:
     def _recover_one(self, intent: Path) -> str | None:
         from resources.locks import LockTimeout, file_lock
 
-        def find(record: Provenance) -> tuple[Store, Recipe] | None:
-            node: Node | None = self.observer.graph.nodes.get(record.ref)
-            return None if node is None else (node.store, node.recipe)
-
         ref = self.publisher.ref_of(intent)
         if ref is None:
             intent.unlink(missing_ok=True)
             return None
         try:
             with file_lock(self.workspace.local / "locks", f"artifact {ref}", timeout=0.05):
-                return self.publisher.recover(intent, find)
+                return self.builder.recover(ref)
         except LockTimeout:
             # Its owner lives and is publishing right now.
             return None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +20,6 @@ from assets.engine.model import Ref, Store
 from assets.engine.places import SIDECARS, Key, Places, Present, Spot, scratch_name
 from assets.engine.provenance import OutputFile, Provenance, Records
 from assets.engine.recipe import Place, Recipe
-from resources.storage.base import Storage
 from schemas.canonical import canonical_json
 from schemas.errors import Conflict, HeadwaterError, Refused
 from schemas.oid import file_oid, parse_oid
@@ -67,7 +66,8 @@ class Publisher:
         database's journals go with it under the same digits: without them its last changes would be lost.
         Raises Refused for what is no regular file.
         """
-        storage, prefix = self._rescue_place()
+        storage = self.workspace.state if self.workspace.is_plain else self.workspace.root
+        prefix = f"{RESCUE_FOLDER}/"
         saved = []
         names = {key[1] for key in present}
         for key in sorted(keys):
@@ -96,38 +96,34 @@ class Publisher:
                 storage.publish(copy, target)
             finally:
                 copy.unlink(missing_ok=True)
-            saved.append(target)
+            # In a folder of someone else's not one byte of ours may appear, so the copy is named where it really lies.
+            saved.append(f"{storage.local_root}/{target}" if self.workspace.is_plain else target)
         return saved
-
-    def _rescue_place(self) -> tuple[Storage, str]:
-        """In the workspace's root, but for a folder of someone else's, where not one byte of ours may appear."""
-        workspace = self.workspace
-        return (workspace.state if workspace.is_plain else workspace.root), f"{RESCUE_FOLDER}/"
 
     # publish
 
-    def publish(self, publication: Publication, fault: Callable[[str], None] | None = None) -> Provenance:
+    def publish(self, publication: Publication) -> Provenance:
         """Put the outputs in place and write the record; returns the record as written.
 
         The caller holds the artifact's lock. Raises Conflict when a file in the way is no longer the one that was decided
         on, and whatever the recipe's `before_replace` raises; nothing has been replaced then.
         """
-        for key, here in publication.present.items():
-            self._expect(publication.store, key, here)
+        for key in publication.present.keys() | publication.record.output_oids().keys():
+            self._expect(publication.store, key, publication.present.get(key))
         self._free_the_way(publication)
         kept = publication.folder / "kept"
         for output in publication.outputs:
             _link(publication.folder / "outputs" / output.path, kept / output.path)
         publication = self._back_up(publication)
-        intent = self.folder / f"{scratch_name(publication.record.ref)}.json"
+        intent = self.intent_of(publication.record.ref)
         _write_durably(intent, canonical_json(_intent_json(publication)))
         self._carry_out(publication)
         intent.unlink()
         return publication.record
 
-    def _expect(self, store: Store, key: Key, here: Present) -> None:
+    def _expect(self, store: Store, key: Key, here: Present | None) -> None:
         spot = self.places.spot(store, key)
-        if not here.obstacle and self._oid(spot) != here.oid:
+        if self._oid(spot) != (here.oid if here is not None else None):
             raise Conflict(
                 "was changed by someone else while it was about to be replaced",
                 path=spot.shown,
@@ -206,6 +202,10 @@ class Publisher:
 
     # recovery
 
+    def intent_of(self, ref: Ref) -> Path:
+        """Where the intent record of an artifact lies while it is being published."""
+        return self.folder / f"{scratch_name(ref)}.json"
+
     def pending(self) -> list[Path]:
         """The intents of publications that were cut short; one look at one folder."""
         try:
@@ -228,8 +228,9 @@ class Publisher:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def recover(self, intent: Path, find: Callable[[Provenance], tuple[Store, Recipe] | None]) -> str | None:
-        """Complete one publication that was cut short; the caller holds its artifact's lock. Returns a line for the user.
+    def recover(self, intent: Path, found: tuple[Store, Recipe] | None) -> str | None:
+        """Complete one publication that was cut short; `found` is the artifact's store and recipe, None when they are gone.
+        The caller holds the artifact's lock. Returns a line for the user.
 
         A file that someone has put in the way since stays, and the publication is given up: the next build decides anew.
         """
@@ -245,7 +246,6 @@ class Publisher:
         except (ValueError, KeyError, TypeError):
             intent.unlink(missing_ok=True)
             return None
-        found = find(record)
         if found is None:
             intent.unlink(missing_ok=True)
             return f"{record.ref}: an unfinished publication was dropped, its store is gone"
