@@ -55,7 +55,7 @@ def insert(document: TomlDocument, at: Pointer, value: Value) -> list[Edit]:
 
 def delete(document: TomlDocument, at: Pointer) -> list[Edit]:
     """Edits that take the entry at `at` out."""
-    text, span, parent = document.text, document.spans[at], at[:-1]
+    parent = at[:-1]
     if document.spans[parent].style in _IN_BRACKETS:
         siblings = document.children(parent)
         bracket = document.spans[parent]
