@@ -243,7 +243,7 @@ def apply_changes(
     key: Sequence[str],
     changes: Sequence[Change],
     *,
-    sort_key: SortKey,
+    sort_key: SortKey | None,
     canonical: Callable[[Cells], Cells] | None = None,
     null: str = "",
     path: str = "",
@@ -251,7 +251,7 @@ def apply_changes(
     """The file with the `changes` made: every other line keeps its bytes, the file its line end and column order.
 
     `key` names the key columns (all columns for a table without one). A new row goes to its place when the file is sorted by
-    key, else to the end. `canonical` makes key cells of different spelling comparable. Raises HeadwaterError (rule
+    key, else (and without a `sort_key`) to the end. `canonical` makes key cells of different spelling comparable. Raises HeadwaterError (rule
     `csv-row-missing`) when a row to change is not in the file.
     """
     records = split_records(data, path)
@@ -300,7 +300,9 @@ def apply_changes(
     return prefix + b"\n".join([first, *body]) + b"\n"
 
 
-def _insert(body: list[bytes], keys: list[Cells], added: list[tuple[Cells, bytes]], sort_key: SortKey) -> list[bytes]:
+def _insert(body: list[bytes], keys: list[Cells], added: list[tuple[Cells, bytes]], sort_key: SortKey | None) -> list[bytes]:
+    if sort_key is None:
+        return body + [record for _, record in added]
     order = [sort_key(cells) for cells in keys]
     fresh = sorted(((sort_key(cells), record) for cells, record in added), key=itemgetter(0))
     if any(left > right for left, right in pairwise(order)):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
@@ -26,8 +26,8 @@ LOG_VERSION = 1
 """The version in the header that this module reads and writes."""
 LINE_LIMIT = 64 << 20
 """Bytes of one line; longer ones are refused."""
-INLINE_LIMIT = 16 << 20
-"""Bytes of compressed text that a record may carry; larger changes are recorded by digest only."""
+INLINE_LIMIT = 1 << 20
+"""Bytes of packed text that a record may carry per file; larger changes are recorded by digest only."""
 _COMPRESS_FROM = 4096
 
 EMPTY = rule("history-empty", Severity.ERROR, "history.log starts with its header line.")
@@ -105,13 +105,20 @@ class Splice(_Strict):
         """Whether the record itself holds the bytes."""
         return self.oid is None
 
-    def apply(self, old: bytes | None) -> bytes | None:
-        """The file after the change; None when it is deleted.
+    def apply(self, old: bytes | None, fetch: Callable[[str], bytes | None] | None = None) -> bytes | None:
+        """The file after the change; None when it is deleted. `fetch(oid)` finds text that the record only names.
 
-        Raises HeadwaterError when the splice does not fit `old` or its text is not in the record.
+        Raises HeadwaterError (rule `history-replay`) when the splice does not fit `old` or its text cannot be found.
         """
         if self.oid is not None:
-            raise HeadwaterError(f"{self.path}: the record names this text only by its digest {self.oid}", rule="history-replay")
+            held = None if fetch is None else fetch(self.oid)
+            if held is None:
+                raise HeadwaterError(
+                    f"{self.path}: the log names this text only by its digest {self.oid}, and it is not kept here any more",
+                    rule="history-replay",
+                    fix="replay where the text was written, or begin at a version that has it (`--from`)",
+                )
+            return held
         if self.put is None and self.put_zlib is None:
             return None
         new = _inflate(self.put_zlib) if self.put_zlib is not None else (self.put or "").encode()

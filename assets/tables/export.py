@@ -1,0 +1,246 @@
+"""From what changed in a database back to its text: new bytes for the CSV files of changed tables, and additions to project.yaml.
+
+Pure with respect to the workspace: text and changes in, bytes out. Reading databases is `assets.tables.live`, committing files is
+`assets.tables.journal`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from assets.tables.compare import Comparison, TableComparison, canonical, row_key, sort_key
+from assets.tables.live import Databases, LiveTable, Reader, databases, live_tables, scratch_database
+from assets.tables.versions import PROJECT_FILE, Version
+from resources.tables.records import Cells, Change, apply_changes, write_record
+from schemas import yaml_text
+from schemas.errors import HeadwaterError, InvalidText
+from schemas.findings import Severity, found, rule
+from schemas.tables import strict
+from schemas.tables.model import Project, Table
+from schemas.tables.project import read_project
+from schemas.tables.sql import quote, quote_all
+
+LIMITS = rule("live-limit", Severity.ERROR, "Every value in the live database is within the limits that project.yaml sets.")
+_SHOWN = 100
+
+
+@dataclass(slots=True)
+class Offer:
+    """A table or column of the database that project.yaml does not know, with the type its text would have."""
+
+    table: str
+    columns: dict[str, str]
+    whole: bool
+    """The table is unknown, not only some of its columns."""
+    rows: int = 0
+
+    def line(self) -> str:
+        """One line for people."""
+        listed = ", ".join(f"{name} ({kind})" for name, kind in self.columns.items())
+        if self.whole:
+            return f"table {self.table} with {self.rows:,} {'row' if self.rows == 1 else 'rows'}: {listed}"
+        return f"{'columns' if len(self.columns) > 1 else 'column'} of {self.table}: {listed}"
+
+
+@dataclass(slots=True)
+class Export:
+    """The files to write, what they change, and what project.yaml does not know."""
+
+    files: dict[str, bytes] = field(default_factory=dict)
+    compared: Comparison = field(default_factory=lambda: Comparison("text", "database"))
+    offers: list[Offer] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    """Tables of the project that the database no longer has; their text stays."""
+
+
+def changed_text(text: Version, table: Table, changes: Iterable[Change]) -> bytes:
+    """The CSV text of `table` with the changes made; see `apply_changes`."""
+    key = row_key(table)
+    floats = [place for place, name in enumerate(key) if table.columns[name].column_type.base == "float"]
+
+    def spelled(cells: Cells) -> Cells:
+        made = list(cells)
+        for place in floats:
+            cell = made[place]
+            if cell is not None:
+                made[place] = canonical(table.columns[key[place]].column_type, cell)
+        return tuple(made)
+
+    order = sort_key(table, key)
+    # Without a key the rows keep the order of the file; new ones go to its end, in an order that does not depend on the session.
+    rows = list(changes) if table.primary_key else sorted(changes, key=lambda change: order(change.key))
+    return apply_changes(
+        text.table(table.name),
+        key,
+        rows,
+        sort_key=order if table.primary_key else None,
+        canonical=spelled if floats else None,
+        null=text.project.format.null_text,
+        path=text.shown + table.data_file,
+    )
+
+
+def refuse_unwritable(text: Version, changes: Mapping[str, list[Change]], reader: Reader) -> None:
+    """Raise InvalidText when a changed row cannot be text of its table: wrong types, or limits that SQLite does not enforce."""
+    findings = list(reader.findings)
+    for name, rows in changes.items():
+        table = text.project.tables[name]
+        for change in rows:
+            for column, cell in (change.after or {}).items():
+                declared = table.stored.get(column)
+                if declared is None or cell is None or len(findings) >= _SHOWN:
+                    continue
+                if declared.column_type.accepts(cell) and not strict.within_limits(declared, cell):
+                    where = ", ".join(f"{one}={value}" for one, value in zip(row_key(table), change.key, strict=True))
+                    message = f"table {name}, row {where}: {column} is outside the limits of project.yaml"
+                    findings.append(found(LIMITS, text.shown + table.data_file, message, value=cell, fix="correct the value"))
+    if findings:
+        raise InvalidText(findings[:_SHOWN])
+
+
+def export(text: Version, database: Path, *, add_tables: bool = False, scratch: Path | None = None) -> Export:
+    """What has to be written so that the text says what the database at `database` says.
+
+    Unknown tables and columns are offered; with `add_tables` they are added to project.yaml with their rows. Raises InvalidText
+    for rows that cannot be text, Unreadable for a file that is no database.
+    """
+    made = Export(compared=Comparison(text.label, database.name))
+    with scratch_database(text, scratch) as present, databases(present, database, text.project) as both:
+        both.connection.execute("BEGIN")
+        refuse_broken(both.connection, "other")
+        offer_additions(made, text.project, both.new_tables, both)
+        changes: dict[str, list[Change]] = {}
+        for name, table in text.project.tables.items():
+            live = both.new_tables.get(name)
+            if live is None:
+                made.missing.append(name)
+                continue
+            refuse_lost_columns(table, live, database.name)
+            rows = list(both.changes(name))
+            if rows:
+                changes[name] = rows
+        refuse_unwritable(text, changes, both.reader)
+        for name, rows in changes.items():
+            table = text.project.tables[name]
+            made.files[table.data_file] = changed_text(text, table, rows)
+            compared = TableComparison(name, key=row_key(table))
+            compared.count(rows)
+            made.compared.tables.append(compared)
+        if add_tables and made.offers:
+            add_offers(made, text, both.connection, "other")
+    return made
+
+
+def refuse_lost_columns(table: Table, live: LiveTable, shown: str) -> None:
+    """Raise HeadwaterError when the database lacks a column whose text would be lost."""
+    lost = [name for name in table.stored if name not in live.columns]
+    if lost:
+        raise HeadwaterError(
+            f"table {table.name} in {shown} has no column {', '.join(lost)}",
+            rule="export-column-missing",
+            fix="take the column out of project.yaml and of the CSV file, or build the database again",
+        )
+
+
+def refuse_broken(connection: apsw.Connection, schema: str = "main") -> None:
+    """Raise HeadwaterError for rows that break a foreign key, CHECK, UNIQUE or NOT NULL of the database itself."""
+    for table, rowid, parent, _ in connection.execute(f"PRAGMA {schema}.foreign_key_check"):
+        raise HeadwaterError(
+            f"a row of {table} (rowid {rowid}) points at a row of {parent} that does not exist",
+            rule="export-orphan",
+            fix=f"correct the database, or look with: SELECT * FROM {quote(table)} WHERE rowid = {rowid}",
+        )
+    answer = connection.execute(f"PRAGMA {schema}.quick_check(1)").get
+    if answer != "ok":
+        raise HeadwaterError(f"the database is not sound: {answer}", rule="export-unsound", fix="correct or rebuild the database")
+
+
+# -- additions to the schema
+
+
+def offer_additions(made: Export, project: Project, live: Mapping[str, LiveTable], both: Databases | None) -> None:
+    """List the tables and columns of `live` that the project does not have."""
+    for name, table in live.items():
+        known = project.tables.get(name)
+        if known is None:
+            columns = {column: guess_type(declared) for column, declared in table.columns.items()}
+            made.offers.append(Offer(name, columns, True, both.count(name, "other") if both is not None else 0))
+            continue
+        extra = {column: guess_type(declared) for column, declared in table.columns.items() if column not in known.columns}
+        if extra:
+            made.offers.append(Offer(name, extra, False))
+
+
+def guess_type(declared: str) -> str:
+    """The type of ours that holds what a column declared as `declared` in SQLite does (its affinity and common names)."""
+    word = declared.strip().upper()
+    match = re.fullmatch(r"(?:DECIMAL|NUMERIC)\s*\(\s*(\d+)\s*,\s*(\d+)\s*\)", word)
+    if match and 1 <= int(match[1]) <= 38 and int(match[2]) <= int(match[1]):
+        return f"decimal({match[1]},{match[2]})"
+    if word in {"DATE", "TIME", "BOOLEAN", "UUID", "JSON"}:
+        return word.lower()
+    if "INT" in word:
+        return "integer"
+    if any(part in word for part in ("REAL", "FLOA", "DOUB")):
+        return "float"
+    return "blob" if "BLOB" in word else "text"
+
+
+def add_offers(made: Export, text: Version, connection: apsw.Connection, schema: str) -> None:
+    """Add the offered tables and columns to project.yaml and write their rows."""
+    document = yaml_text.read(made.files.get(PROJECT_FILE, text.project_data), text.shown + PROJECT_FILE)
+    live = live_tables(connection, schema)
+    for offer in made.offers:
+        if offer.whole:
+            document = document.set(("tables", offer.table), _described(connection, schema, live[offer.table], offer))
+        else:
+            for column, kind in offer.columns.items():
+                document = document.set(("tables", offer.table, "columns", column), {"type": kind})
+    project = read_project(document.data, text.shown + PROJECT_FILE)
+    made.files[PROJECT_FILE] = document.data
+    reader = Reader(project, text.shown + PROJECT_FILE)
+    for offer in made.offers:
+        table = project.tables[offer.table]
+        made.files[table.data_file] = _rows(connection, schema, table, reader, project.format.null_text)
+        compared = TableComparison(offer.table, "added" if offer.whole else "changed", key=row_key(table))
+        compared.schema = [f"+ column {name} ({kind})" for name, kind in offer.columns.items()]
+        compared.added = offer.rows
+        made.compared.tables = [one for one in made.compared.tables if one.name != offer.table] + [compared]
+    if reader.findings:
+        raise InvalidText(reader.findings[:_SHOWN])
+    made.offers = []
+
+
+def _described(connection: apsw.Connection, schema: str, table: LiveTable, offer: Offer) -> dict[str, Any]:
+    """A table of the database as project.yaml describes it: columns, key and NOT NULL."""
+    required = {
+        name
+        for name, strict_null in connection.execute('SELECT name, "notnull" FROM pragma_table_xinfo(?, ?)', (table.name, schema))
+        if strict_null
+    }
+    columns: dict[str, Any] = {}
+    for name, kind in offer.columns.items():
+        columns[name] = {"type": kind}
+        if name in required and name not in table.key:
+            columns[name]["nullable"] = False
+    made: dict[str, Any] = {"columns": columns}
+    if table.key:
+        made["primary_key"] = list(table.key)
+    return made
+
+
+def _rows(connection: apsw.Connection, schema: str, table: Table, reader: Reader, null: str) -> bytes:
+    names = list(table.stored)
+    kinds = [column.column_type for column in table.stored.values()]
+    order = f" ORDER BY {quote_all(table.primary_key)}" if table.primary_key else ""
+    lines = [write_record(names)]
+    for row in connection.execute(f"SELECT {quote_all(names)} FROM {schema}.{quote(table.name)}{order}"):
+        cells = (reader.cell(kind, value, table.name, name) for kind, value, name in zip(kinds, row, names, strict=True))
+        lines.append(write_record(cells, null))
+    return b"\n".join(lines) + b"\n"

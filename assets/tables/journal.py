@@ -1,0 +1,208 @@
+"""One project's text and its history moving together: every change of the text leaves one record, also when the process dies.
+
+Order of a change: the record to come is written down as pending, the text is committed (all files or none), the record is
+appended, the pending note removed. Whoever comes next completes or drops what was left behind. Which change is made, and in
+which words, is decided by `assets.tables.execute` and the commands.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from assets.engine.model import Store
+from assets.tables.versions import PROJECT_FILE, Version, digest, from_storage
+from resources.storage.base import ABSENT, Change
+from resources.tables.history_log import Draft, HistoryLog
+from resources.workspace import Workspace
+from schemas.canonical import canonical_json
+from schemas.errors import HeadwaterError
+from schemas.ids import escape_name, new_ulid
+from schemas.oid import bytes_oid
+from schemas.tables.history import NO_TEXT, Record, RecordKind, Splice, splice
+
+HISTORY_FILE = "history.log"
+
+
+@dataclass(slots=True)
+class Journal:
+    """The text and the log of one tables store. Everything that changes them happens inside `open()`."""
+
+    workspace: Workspace
+    store: Store
+    actor: str
+    said: list[str] = field(default_factory=list)
+    """What was repaired or found on the way, one line each, for the user."""
+
+    @property
+    def prefix(self) -> str:
+        return f"{self.store.root}/" if self.store.root else ""
+
+    @property
+    def log(self) -> HistoryLog:
+        return HistoryLog(self.workspace.root, self.prefix + HISTORY_FILE)
+
+    @property
+    def _pending(self) -> str:
+        return f"pending/tables/{escape_name(self.store.name)}.json"
+
+    def text(self) -> Version:
+        """The text as it is now."""
+        return from_storage(self.workspace.root, self.store.root)
+
+    @contextmanager
+    def open(self) -> Iterator[Version]:
+        """Take the project's lock, complete what a killed command left, record what changed outside, and hand out the text.
+
+        Raises InvalidText for a log that cannot be believed, HeadwaterError (rule `history-fork`) for one with two heads.
+        """
+        with self.workspace.root.lock(f"tables {self.store.name}"):
+            self.said += self.workspace.root.recover()
+            repaired = self.log.repair()
+            if repaired:
+                self.said.append(repaired)
+            text = self.text()
+            files = text.files()
+            self._settle(files)
+            self._catch_up(files)
+            yield text
+
+    def _settle(self, files: Mapping[str, bytes]) -> None:
+        """Append the record of a change whose text was committed, drop the one of a change that never happened."""
+        try:
+            draft = _from_json(json.loads(self.workspace.state.read(self._pending)))
+        except FileNotFoundError:
+            return
+        except (ValueError, KeyError, TypeError):
+            draft = None
+        if draft is not None and digest(files) == draft.after:
+            self.log.append(draft)
+            self.said.append(f"recorded an earlier command that was cut short: {' '.join(draft.cmd.split())[:60]}")
+        self.workspace.state.delete(self._pending)
+
+    def _catch_up(self, files: Mapping[str, bytes]) -> None:
+        """Record text that moved without a record: the first text of a log, or an edit, a pull, a checkout."""
+        log = self.log.read()
+        now = digest(files)
+        before = log.digest if log is not None else NO_TEXT
+        if before == now:
+            return
+        first = log is None or not log.records
+        known = {} if first else self.remembered(before) or {}
+        changes = tuple(self._splice(path, known.get(path), data) for path, data in files.items() if known.get(path) != data)
+        changes += tuple(Splice(path=path) for path in known if path not in files)
+        kind = RecordKind.IMPORT if first else RecordKind.EXTERNAL_CHANGE
+        self.log.append(Draft(self.actor, kind, "", before, now, changes=changes))
+        self.remember(files)
+        if not first:
+            self.said.append("the text was changed outside of the log; an external_change record was appended")
+
+    def _splice(self, path: str, old: bytes | None, new: bytes) -> Splice:
+        made = splice(path, old, new)
+        if made.oid is not None:
+            self.workspace.objects.put(new, oid=made.oid)
+        return made
+
+    def commit(
+        self, old: Mapping[str, bytes], new: Mapping[str, bytes | None], draft: Draft, *, with_text: bool = False
+    ) -> Record:
+        """Write the files of `new` (None deletes) over those of `old` and append `draft`'s record, which gets its digests here.
+
+        `with_text` puts the changed bytes into the record, for changes that no statement reproduces. Raises Conflict when a
+        file is no longer what `old` says; then nothing was written.
+        """
+        after = {**old, **{path: data for path, data in new.items() if data is not None}}
+        for path, data in new.items():
+            if data is None:
+                after.pop(path, None)
+        changes: tuple[Splice, ...] = ()
+        if with_text:
+            changes = tuple(
+                self._splice(path, old.get(path), data) if data is not None else Splice(path=path)
+                for path, data in new.items()
+                if old.get(path) != data
+            )
+        full = Draft(
+            draft.actor,
+            draft.kind,
+            draft.cmd,
+            digest(old),
+            digest(after),
+            args=draft.args,
+            rows=draft.rows,
+            format=draft.format,
+            changes=changes or draft.changes,
+            id=draft.id or new_ulid(),
+        )
+        self.workspace.state.write(self._pending, canonical_json(_to_json(full)))
+        writes = [
+            Change(self.prefix + path, data, bytes_oid(old[path]) if path in old else ABSENT)
+            for path, data in new.items()
+            if old.get(path) != data
+        ]
+        try:
+            self.workspace.root.commit(writes, label=f"tables {draft.kind}")
+        except HeadwaterError:
+            self.workspace.state.delete(self._pending)
+            raise
+        record = self.log.append(full)
+        self.workspace.state.delete(self._pending)
+        self.remember(after)
+        return record
+
+    # the text of the last record, so that an edit outside can be recorded as what it changed
+
+    @property
+    def _memory(self) -> str:
+        return f"remembered/tables/{escape_name(self.store.name)}.json"
+
+    def remember(self, files: Mapping[str, bytes]) -> None:
+        """Keep the text of the last record among the objects. Only a help: what cannot be kept is not."""
+        with suppress(HeadwaterError, OSError):
+            oids = {path: self.workspace.objects.put(data) for path, data in files.items()}
+            self.workspace.state.write(self._memory, canonical_json({"digest": digest(files), "files": oids}))
+
+    def remembered(self, wanted: str) -> dict[str, bytes] | None:
+        """The text with the digest `wanted` when it is the one that was kept."""
+        try:
+            memory = json.loads(self.workspace.state.read(self._memory))
+            if memory["digest"] != wanted:
+                return None
+            return {path: self.workspace.objects.get(oid) for path, oid in memory["files"].items()}
+        except (FileNotFoundError, HeadwaterError, ValueError, KeyError, TypeError):
+            return None
+
+    def fetch(self, oid: str) -> bytes | None:
+        """Text that a record names only by its digest, where it is still kept."""
+        try:
+            return self.workspace.objects.get(oid)
+        except (FileNotFoundError, HeadwaterError):
+            return None
+
+
+def _to_json(draft: Draft) -> dict[str, Any]:
+    return {
+        "actor": draft.actor,
+        "kind": str(draft.kind),
+        "cmd": draft.cmd,
+        "before": draft.before,
+        "after": draft.after,
+        "args": dict(draft.args),
+        "ok": draft.ok,
+        "rows": draft.rows,
+        "format": draft.format,
+        "changes": [change.model_dump(mode="json") for change in draft.changes],
+        "error": draft.error,
+        "id": draft.id,
+    }
+
+
+def _from_json(value: dict[str, Any]) -> Draft:
+    changes = tuple(Splice.model_validate(change) for change in value["changes"])
+    return Draft(**{**value, "kind": RecordKind(value["kind"]), "changes": changes})
+
+
+__all__ = ["HISTORY_FILE", "PROJECT_FILE", "Journal"]

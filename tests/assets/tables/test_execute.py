@@ -1,0 +1,363 @@
+"""SQL on the live database with text and history in step; replaying the history; exporting edits made by other tools."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import apsw
+import pytest
+
+from assets.engine.model import Store
+from assets.tables.execute import Applied, apply, connect
+from assets.tables.export import export
+from assets.tables.functions import Answers
+from assets.tables.journal import Journal
+from assets.tables.live import build_database, compare_databases, scratch_database
+from assets.tables.replay import rebase, replay
+from assets.tables.versions import digest, from_files
+from resources.storage.base import Change
+from resources.tables.history_log import Draft
+from resources.workspace import open_workspace
+from schemas.errors import Conflict, HeadwaterError, InvalidText
+from schemas.tables.history import NO_TEXT, RecordKind
+
+PROJECT = b"""\
+version: 1
+# kept as it is
+tables:
+  customer:
+    columns:
+      id: {type: integer}
+      name: {type: text, pattern: "[A-Z].*"}
+      since: {type: timestamp}
+    primary_key: [id]
+  order:
+    columns:
+      customer: {type: integer}
+      line: {type: integer}
+      price: {type: 'decimal(6,2)'}
+      paid: {type: boolean}
+      scan: {type: blob}
+    primary_key: [customer, line]
+  note:
+    columns:
+      word: {type: text}
+      weight: {type: float}
+relationships:
+  order_customer:
+    from: {table: order, columns: [customer]}
+    to: {table: customer, columns: [id]}
+    on_delete: cascade
+"""
+FILES = {
+    "project.yaml": PROJECT,
+    "data/customer.csv": b'id,name,since\n1,Ann,\n2,"Bo, Bo",2026-01-01T00:00:00Z\n10,Cy,\n',
+    "data/order.csv": b"customer,line,price,paid,scan\n1,1,9.90,true,\n1,2,0.10,,\n2,1,5.00,false,AP8=\n",
+    "data/note.csv": b"word,weight\na,1.50\na,1.5\nb,\n",
+}
+
+
+class Shop:
+    """A store on disk, with its database, the way the commands use it."""
+
+    def __init__(self, folder: Path) -> None:
+        (folder / "headwater.toml").write_text("version = 1\n")
+        for path, data in FILES.items():
+            (folder / "shop" / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / "shop" / path).write_bytes(data)
+        self.folder = folder / "shop"
+        self.journal = Journal(open_workspace(folder), Store("tables", "shop", "shop"), "ada")
+        self.database = self.folder / "playground.db"
+        with scratch_database(self.journal.text()) as made:
+            shutil.copy(made, self.database)
+
+    def run(self, sql: str) -> Applied:
+        with self.journal.open() as text:
+            connection = connect(self.database)
+            answers = Answers()
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                applied = apply(connection, text, sql, answers)
+                draft = Draft("ada", applied.kind, sql, NO_TEXT, NO_TEXT, args=applied.args, rows=applied.rows)
+                self.journal.commit(text.files(), dict(applied.files), draft, with_text=applied.schema_changed)
+                connection.execute("COMMIT")
+            finally:
+                answers.close()
+                connection.close()
+        return applied
+
+    def read(self, path: str) -> bytes:
+        return (self.folder / path).read_bytes()
+
+    def agree(self) -> None:
+        """Text and database say the same."""
+        with scratch_database(self.journal.text()) as made:
+            compared = compare_databases(made, self.database, self.journal.text().project, labels=("text", "db"))
+        assert compared.equal, compared.lines()
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Shop]:
+    yield Shop(tmp_path)
+
+
+def test_an_update_changes_one_line_and_leaves_one_record(shop: Shop) -> None:
+    applied = shop.run("UPDATE customer SET name = 'Bob' WHERE id = 2")
+    assert applied.rows == 1
+    assert shop.read("data/customer.csv") == FILES["data/customer.csv"].replace(b'"Bo, Bo"', b"Bob")
+    log = shop.journal.log.read()
+    assert log is not None
+    assert [(record.kind, record.rows) for record in log.records] == [(RecordKind.IMPORT, 0), (RecordKind.UPDATE, 1)]
+    assert log.digest == shop.journal.text().digest()
+    shop.agree()
+
+
+def test_case_36_a_cascade_shrinks_both_files(shop: Shop) -> None:
+    applied = shop.run("DELETE FROM customer WHERE id = 1")
+    assert applied.rows == 3
+    assert shop.read("data/customer.csv").count(b"\n") == 3
+    assert shop.read("data/order.csv") == b"customer,line,price,paid,scan\n2,1,5.00,false,AP8=\n"
+    shop.agree()
+
+
+def test_every_type_comes_back_as_its_cell(shop: Shop) -> None:
+    shop.run(
+        "INSERT INTO \"order\" VALUES (10, 1, '12.30', 1, x'0102'); INSERT INTO note VALUES ('', 0.1), (NULL, 3e-7);"
+        "UPDATE note SET weight = 2 WHERE word = 'b'; DELETE FROM note WHERE rowid = 1"
+    )
+    assert shop.read("data/order.csv").endswith(b"10,1,12.30,true,AQI=\n")
+    assert shop.read("data/note.csv") == b'word,weight\na,1.5\n,3e-7\n"",0.1\nb,2.0\n'
+    shop.agree()
+
+
+def test_a_changed_key_moves_the_row(shop: Shop) -> None:
+    shop.run("INSERT INTO customer VALUES (3, 'Di', NULL); UPDATE customer SET id = 4 WHERE id = 10")
+    assert [line.split(b",")[0] for line in shop.read("data/customer.csv").splitlines()[1:]] == [b"1", b"2", b"3", b"4"]
+    shop.agree()
+
+
+def test_chance_and_clock_are_answered_again_in_a_replay(shop: Shop) -> None:
+    shop.run("UPDATE customer SET since = strftime('%Y-%m-%dT%H:%M:%SZ', 'now')")
+    shop.run("INSERT INTO note SELECT hex(randomblob(4)), abs(random()) / 2.0 FROM customer")
+    shop.run("UPDATE note SET word = CURRENT_TIMESTAMP || ' ' || date('now', '+1 day') WHERE word = 'b'")
+    log = shop.journal.log.read()
+    assert log is not None
+    assert list(log.records[1].args) == ["strftime('%Y-%m-%dT%H:%M:%SZ', 'now')"]
+    assert log.records[1].args["strftime('%Y-%m-%dT%H:%M:%SZ', 'now')"][0][0] == 1
+    assert set(log.records[2].args) == {"randomblob(4)", "random()"}
+    made = replay(log, "history.log", fetch=shop.journal.fetch)
+    assert (made.files, made.applied) == (shop.journal.text().files(), 4)
+
+
+def test_case_85_replaying_twice_gives_the_same_digests(shop: Shop) -> None:
+    shop.run("DELETE FROM note")
+    shop.run("INSERT INTO note VALUES ('x', random() % 10)")
+    log = shop.journal.log.read()
+    assert log is not None
+    digests = [replay(log, "history.log", until=str(seq)).digest for seq in (1, 2, 3) for _ in range(2)]
+    assert digests == [record.after for record in log.records for _ in range(2)]
+
+
+def test_a_replay_stops_at_the_first_record_that_does_not_come_out(shop: Shop) -> None:
+    shop.run("DELETE FROM note WHERE word = 'b'")
+    shop.run("DELETE FROM note")
+    log = shop.journal.log.read()
+    assert log is not None
+    log.records[1] = log.records[1].model_copy(update={"cmd": "DELETE FROM note WHERE word = 'a'"})
+    with pytest.raises(HeadwaterError) as caught:
+        replay(log, "history.log")
+    assert (caught.value.line, caught.value.rule) == (3, "history-replay")
+    assert log.records[1].after in caught.value.message
+
+
+def test_edits_outside_are_recorded_and_replayed(shop: Shop) -> None:
+    shop.run("DELETE FROM note WHERE word = 'b'")
+    (shop.folder / "data/customer.csv").write_bytes(FILES["data/customer.csv"].replace(b"Cy", b"Cyd"))
+    with shop.journal.open() as text:
+        assert any("outside" in line for line in shop.journal.said)
+    log = shop.journal.log.read()
+    assert log is not None
+    last = log.records[-1]
+    assert (last.kind, [change.put for change in last.changes]) == (RecordKind.EXTERNAL_CHANGE, ["d"])
+    assert replay(log, "history.log").files == text.files()
+
+
+def test_a_new_table_and_column_are_written_to_the_project(shop: Shop) -> None:
+    shop.run(
+        "CREATE TABLE tag (id INTEGER PRIMARY KEY, label TEXT NOT NULL, at DATE); INSERT INTO tag VALUES (2,'b',NULL),(1,'a','2026-01-01')"
+    )
+    shop.run("ALTER TABLE note ADD COLUMN size INTEGER DEFAULT 3")
+    assert shop.read("project.yaml").startswith(b"version: 1\n# kept as it is\n")
+    assert shop.read("data/tag.csv") == b"id,label,at\n1,a,2026-01-01\n2,b,\n"
+    assert shop.read("data/note.csv").splitlines()[:2] == [b"word,weight,size", b"a,1.5,3"]
+    project = shop.journal.text().project
+    assert project.tables["tag"].primary_key == ["id"]
+    assert not project.tables["tag"].columns["label"].is_nullable
+    log = shop.journal.log.read()
+    assert log is not None
+    assert replay(log, "history.log").files == shop.journal.text().files()
+
+
+@pytest.mark.parametrize(
+    ("sql", "rule"),
+    [
+        ("DROP TABLE note", "sql-schema"),
+        ("ALTER TABLE note RENAME COLUMN word TO term", "sql-schema"),
+        ("CREATE INDEX i ON note (word)", None),
+        ("INSERT INTO customer VALUES (1, 'Again', NULL)", "sql-constraint"),
+        ("INSERT INTO \"order\" VALUES (99, 1, '1.00', 1, NULL)", "sql-constraint"),
+        ("INSERT INTO customer VALUES (11, 'lower', NULL)", "live-limit"),
+        ("INSERT INTO customer VALUES (11, 'X', 'yesterday')", "sql-constraint"),
+        ("COMMIT", "sql-not-allowed"),
+        ("ATTACH '/tmp/x.db' AS x", "sql-not-allowed"),
+        ("PRAGMA foreign_keys = OFF", "sql-not-allowed"),
+        ("PRAGMA writable_schema = ON", "sql-not-allowed"),
+        ("SELECT load_extension('x')", "sql-not-allowed"),
+        ("SELEKT 1", "sql-error"),
+    ],
+)
+def test_what_cannot_be_is_refused_and_nothing_moves(shop: Shop, sql: str, rule: str | None) -> None:
+    before = {path: shop.read(path) for path in FILES}
+    if rule is None:
+        shop.run(sql)
+        return
+    with pytest.raises(HeadwaterError) as caught:
+        shop.run(sql)
+    assert caught.value.rule == rule
+    assert {path: shop.read(path) for path in FILES} == before
+    shop.agree()
+
+
+def test_reading_changes_nothing(shop: Shop) -> None:
+    connection = connect(shop.database)
+    answers = Answers()
+    connection.execute("BEGIN IMMEDIATE")
+    applied = apply(connection, shop.journal.text(), "SELECT id, name FROM customer ORDER BY id; SELECT 1", answers)
+    connection.execute("ROLLBACK")
+    connection.close()
+    answers.close()
+    assert (applied.files, applied.writes) == ({}, False)
+    assert [(result.columns, len(result.rows)) for result in applied.results] == [(["id", "name"], 3), (["1"], 1)]
+
+
+def test_a_record_whose_text_was_committed_is_appended_by_the_next_command(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("resources.tables.history_log.HistoryLog.append", die)
+        with pytest.raises(KeyboardInterrupt):
+            shop.run("DELETE FROM note")
+    shutil.copy(shop.database, shop.folder / "copy.db")
+    with shop.journal.open():
+        pass
+    log = shop.journal.log.read()
+    assert log is not None
+    assert log.records[-1].after == shop.journal.text().digest()
+
+
+def test_a_record_whose_text_was_never_committed_is_dropped(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.run("DELETE FROM note WHERE word = 'b'")
+
+    def die(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("resources.storage.local.LocalStorage.commit", die)
+        with pytest.raises(KeyboardInterrupt):
+            shop.run("DELETE FROM note")
+    with shop.journal.open():
+        pass
+    log = shop.journal.log.read()
+    assert log is not None
+    assert [record.kind for record in log.records] == [RecordKind.IMPORT, RecordKind.DELETE]
+    shop.agree()
+
+
+def test_text_that_moved_during_the_command_wins(shop: Shop) -> None:
+    with pytest.raises(Conflict), shop.journal.open() as text:
+        files = text.files()
+        shop.journal.workspace.root.commit([Change("shop/data/note.csv", b"word,weight\n", None)], label="somebody else")
+        draft = Draft("ada", RecordKind.UPDATE, "x", NO_TEXT, NO_TEXT)
+        shop.journal.commit(files, {"data/note.csv": b"word,weight\nz,\n"}, draft)
+    assert shop.read("data/note.csv") == b"word,weight\n"
+
+
+def test_export_takes_over_what_another_tool_wrote(shop: Shop) -> None:
+    connection = apsw.Connection(str(shop.database))
+    connection.execute(
+        "UPDATE customer SET name = 'Cyd' WHERE id = 10; INSERT INTO note VALUES ('z', 1); CREATE TABLE extra (a INT, b)"
+    )
+    connection.execute("INSERT INTO extra VALUES (1, 'x'); ALTER TABLE note ADD COLUMN size REAL")
+    connection.close()
+    made = export(shop.journal.text(), shop.database)
+    assert sorted(made.files) == ["data/customer.csv", "data/note.csv"]
+    assert made.files["data/customer.csv"] == FILES["data/customer.csv"].replace(b"Cy", b"Cyd")
+    assert [offer.line() for offer in made.offers] == [
+        "table extra with 1 row: a (integer), b (text)",
+        "column of note: size (float)",
+    ] or [offer.line() for offer in made.offers] == [
+        "column of note: size (float)",
+        "table extra with 1 row: a (integer), b (text)",
+    ]
+    made = export(shop.journal.text(), shop.database, add_tables=True)
+    assert made.files["data/extra.csv"] == b"a,b\n1,x\n"
+    assert made.files["data/note.csv"].endswith(b"z,1.0,\n")
+    text = from_files({**FILES, **made.files}, "exported")
+    with scratch_database(text) as built:
+        assert compare_databases(built, shop.database, text.project, labels=("a", "b")).rows == 0
+
+
+def test_export_refuses_rows_that_break_the_database_own_rules(shop: Shop) -> None:
+    connection = apsw.Connection(str(shop.database))
+    connection.execute("PRAGMA foreign_keys=OFF")
+    connection.execute("INSERT INTO \"order\" VALUES (77, 1, '1.00', 1, NULL)")
+    connection.close()
+    with pytest.raises(HeadwaterError) as caught:
+        export(shop.journal.text(), shop.database)
+    assert caught.value.rule == "export-orphan"
+
+
+def test_export_refuses_values_outside_the_declared_limits(shop: Shop) -> None:
+    connection = apsw.Connection(str(shop.database))
+    connection.execute("INSERT INTO customer VALUES (20, 'lower', NULL)")
+    connection.close()
+    with pytest.raises(InvalidText) as caught:
+        export(shop.journal.text(), shop.database)
+    assert caught.value.rule == "live-limit"
+
+
+def test_a_forked_log_is_rebased_and_replays(shop: Shop) -> None:
+    shop.run("UPDATE customer SET name = 'One' WHERE id = 1")
+    parent = shop.read("history.log")
+    text_then = {path: shop.read(path) for path in FILES}
+    shop.run("UPDATE customer SET name = 'Two' WHERE id = 2")
+    ours, our_text = shop.read("history.log"), shop.read("data/customer.csv")
+    for path, data in text_then.items():
+        (shop.folder / path).write_bytes(data)
+    (shop.folder / "history.log").write_bytes(parent)
+    shutil.rmtree(shop.folder.parent / ".headwater/remembered")
+    (shop.folder / "playground.db").unlink()
+    build_database(shop.journal.text().project, shop.journal.text().texts(shop.folder.parent), shop.database)
+    shop.run("DELETE FROM note")
+    theirs = shop.read("history.log")[len(parent) :]
+    (shop.folder / "history.log").write_bytes(ours + theirs)
+    (shop.folder / "data/customer.csv").write_bytes(our_text)
+    log = shop.journal.log.read()
+    assert log is not None
+    with pytest.raises(HeadwaterError) as caught:
+        replay(log, "history.log")
+    assert caught.value.rule == "history-fork"
+    forked = shop.read("history.log")
+    header = forked.split(b"\n", 1)[0] + b"\n"
+    shop.journal.log.replace(forked, rebase(log, header), header)
+    with shop.journal.open() as text:
+        files = text.files()
+    log = shop.journal.log.read()
+    assert log is not None
+    assert [record.seq for record in log.records] == [1, 2, 3, 4, 5]
+    made = replay(log, "history.log", fetch=shop.journal.fetch)
+    assert made.files == files
+    assert digest(made.files) == log.digest
