@@ -8,13 +8,12 @@ canonical text of their type on both sides.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from assets.tables.versions import Version
 from resources.tables.records import Cells, Change, changed_records, parse_record, split_records
-from schemas.errors import HeadwaterError
 from schemas.tables.model import Project, Table
 from schemas.tables.types import BadCell, ColumnType
 
@@ -382,31 +381,3 @@ def _pair_unkeyed(old: Rows, new: Rows) -> Iterator[Change]:
     for key, number in counts.items():
         for _ in range(abs(number)):
             yield Change(key, rows[key] if number < 0 else None, rows[key] if number > 0 else None)
-
-
-def sort_key(table: Table, key: Sequence[str]) -> Callable[[Cells], Any]:
-    """From key cells to a value that sorts as the typed key does: numbers by value, text by its UTF-8 bytes, NULL first."""
-    readers = [_reader(table.columns[name].column_type) for name in key]
-
-    def value(cells: Cells) -> tuple[Any, ...]:
-        try:
-            return tuple(
-                (cell is not None, reader(cell) if cell is not None else 0) for reader, cell in zip(readers, cells, strict=True)
-            )
-        except (ValueError, ArithmeticError):
-            raise HeadwaterError(
-                f"the key {', '.join(str(cell) for cell in cells)} is not of its type",
-                rule="csv-key",
-                path=table.data_file,
-                fix="run `headwater tables check`",
-            ) from None
-
-    return value
-
-
-def _reader(kind: ColumnType) -> Callable[[str], Any]:
-    if kind.base in {"integer", "float", "decimal"}:
-        return kind.parse
-    if kind.base == "blob":
-        return kind.parse
-    return lambda cell: cell.encode()

@@ -14,10 +14,11 @@ from typing import Any
 
 import apsw
 
-from assets.tables.compare import Comparison, TableComparison, canonical, row_key, sort_key
+from assets.tables.compare import Comparison, TableComparison, row_key
 from assets.tables.live import Databases, LiveTable, Reader, databases, live_tables, scratch_database
 from assets.tables.versions import PROJECT_FILE, Version
-from resources.tables.records import Cells, Change, apply_changes, write_record
+from resources.tables.records import Change, apply_changes, write_record
+from resources.tables.store import canonical_key, sort_key
 from schemas import yaml_text
 from schemas.errors import HeadwaterError, InvalidText
 from schemas.findings import Severity, found, rule
@@ -61,27 +62,19 @@ class Export:
 
 def changed_text(text: Version, table: Table, changes: Iterable[Change]) -> bytes:
     """The CSV text of `table` with the changes made; see `apply_changes`."""
+    project = text.project
     key = row_key(table)
-    floats = [place for place, name in enumerate(key) if table.columns[name].column_type.base == "float"]
-
-    def spelled(cells: Cells) -> Cells:
-        made = list(cells)
-        for place in floats:
-            cell = made[place]
-            if cell is not None:
-                made[place] = canonical(table.columns[key[place]].column_type, cell)
-        return tuple(made)
-
     order = sort_key(table, key)
-    # Without a key the rows keep the order of the file; new ones go to its end, in an order that does not depend on the session.
-    rows = list(changes) if table.primary_key else sorted(changes, key=lambda change: order(change.key))
+    by_key = bool(table.primary_key) and table.order_by is None and project.format.row_order == "key"
+    # Where rows keep the order of the file, new ones go to its end, in an order that does not depend on how they were found.
+    rows = list(changes) if by_key else sorted(changes, key=lambda change: order(change.key))
     return apply_changes(
         text.table(table.name),
         key,
         rows,
-        sort_key=order if table.primary_key else None,
-        canonical=spelled if floats else None,
-        null=text.project.format.null_text,
+        sort_key=order if by_key else None,
+        canonical=canonical_key(table),
+        null=project.format.null_text,
         path=text.shown + table.data_file,
     )
 

@@ -138,8 +138,9 @@ class Journal:
             id=draft.id or new_ulid(),
         )
         self.workspace.state.write(self._pending, canonical_json(_to_json(full)))
+        text = self.text()
         writes = [
-            Change(self.prefix + path, data, bytes_oid(old[path]) if path in old else ABSENT)
+            Change(self.prefix + text.where(path), data, bytes_oid(old[path]) if path in old else ABSENT)
             for path, data in new.items()
             if old.get(path) != data
         ]

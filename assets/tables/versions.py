@@ -5,6 +5,7 @@ Only the project and the bytes of its CSV files are handed out; comparing versio
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,7 +35,12 @@ class Version:
     """The store's folder with a final `/`, as findings show it."""
     oids: Mapping[str, str] = field(default_factory=dict)
     """The oids of the files as far as they are known without reading."""
+    actual: Mapping[str, str] = field(default_factory=dict)
     _project: Project | None = field(default=None)
+
+    def where(self, path: str) -> str:
+        """The path a file has on disk: on file systems that keep other Unicode forms, not always the declared one."""
+        return self.actual.get(path, path)
 
     def same_file(self, path: str, other: Version, other_path: str) -> bool:
         """Whether the file is known to be equal to one of another version without reading either."""
@@ -106,7 +112,7 @@ def from_storage(storage: Storage, root: str, label: str = "the text") -> Versio
 
     def read(path: str) -> bytes | None:
         try:
-            return storage.read(shown + path)
+            return storage.read(shown + actual.get(path, path))
         except FileNotFoundError:
             return None
 
@@ -114,8 +120,13 @@ def from_storage(storage: Storage, root: str, label: str = "the text") -> Versio
         inside = folder[len(shown) :]
         return inside == "data" or inside.startswith("data/")
 
-    paths = tuple(stat.path[len(shown) :] for stat in storage.scan(root, enter=entered))
-    return Version(label, read, paths, shown)
+    actual: dict[str, str] = {}
+    for stat in storage.scan(root, enter=entered):
+        path = stat.path[len(shown) :]
+        composed = unicodedata.normalize("NFC", path)
+        if composed == path or composed not in actual:
+            actual[composed] = path
+    return Version(label, read, tuple(actual), shown, actual=actual)
 
 
 def from_files(files: Mapping[str, bytes], label: str, shown: str = "") -> Version:

@@ -251,8 +251,8 @@ def apply_changes(
     """The file with the `changes` made: every other line keeps its bytes, the file its line end and column order.
 
     `key` names the key columns (all columns for a table without one). A new row goes to its place when the file is sorted by
-    key, else (and without a `sort_key`) to the end. `canonical` makes key cells of different spelling comparable. Raises HeadwaterError (rule
-    `csv-row-missing`) when a row to change is not in the file.
+    key, else (and without a `sort_key`) to the end. `canonical` makes key cells of different spelling comparable. Raises
+    HeadwaterError (rule `csv-row-missing`) when a row to change is not in the file.
     """
     records = split_records(data, path)
     header = parse_record(records[0], null="\0")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import apsw
@@ -99,8 +98,8 @@ class Shop:
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Shop]:
-    yield Shop(tmp_path)
+def shop(tmp_path: Path) -> Shop:
+    return Shop(tmp_path)
 
 
 def test_an_update_changes_one_line_and_leaves_one_record(shop: Shop) -> None:
@@ -277,11 +276,12 @@ def test_a_record_whose_text_was_never_committed_is_dropped(shop: Shop, monkeypa
 
 
 def test_text_that_moved_during_the_command_wins(shop: Shop) -> None:
-    with pytest.raises(Conflict), shop.journal.open() as text:
+    draft = Draft("ada", RecordKind.UPDATE, "x", NO_TEXT, NO_TEXT)
+    with shop.journal.open() as text:
         files = text.files()
         shop.journal.workspace.root.commit([Change("shop/data/note.csv", b"word,weight\n", None)], label="somebody else")
-        draft = Draft("ada", RecordKind.UPDATE, "x", NO_TEXT, NO_TEXT)
-        shop.journal.commit(files, {"data/note.csv": b"word,weight\nz,\n"}, draft)
+        with pytest.raises(Conflict):
+            shop.journal.commit(files, {"data/note.csv": b"word,weight\nz,\n"}, draft)
     assert shop.read("data/note.csv") == b"word,weight\n"
 
 
@@ -295,10 +295,7 @@ def test_export_takes_over_what_another_tool_wrote(shop: Shop) -> None:
     made = export(shop.journal.text(), shop.database)
     assert sorted(made.files) == ["data/customer.csv", "data/note.csv"]
     assert made.files["data/customer.csv"] == FILES["data/customer.csv"].replace(b"Cy", b"Cyd")
-    assert [offer.line() for offer in made.offers] == [
-        "table extra with 1 row: a (integer), b (text)",
-        "column of note: size (float)",
-    ] or [offer.line() for offer in made.offers] == [
+    assert sorted(offer.line() for offer in made.offers) == [
         "column of note: size (float)",
         "table extra with 1 row: a (integer), b (text)",
     ]
