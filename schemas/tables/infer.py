@@ -1,0 +1,182 @@
+"""Guessing a table's schema from its rows, once, for `tables import`; afterwards the types are written down and never guessed.
+
+A type is guessed only when every value fits it without loss: one leading zero, one `+`, one word keeps a column text. Works on
+cells of CSV files and on values of foreign databases alike. Streaming: memory grows only with the distinct key values seen, up
+to a cap.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
+from typing import Any
+
+from schemas.tables import names
+from schemas.tables.types import DECIMAL_DIGITS, BadCell, ColumnType
+
+KEY_VALUES = 2_000_000
+"""Distinct values kept to find out whether a column could be the key."""
+_FIXED_POINT = re.compile(r"-?(0|[1-9][0-9]*)\.([0-9]{1,6})\Z")
+_LOSSLESS = frozenset({"boolean", "date", "time", "datetime", "timestamp", "uuid"})
+_TEXT = ColumnType("text")
+
+CSV_CANDIDATES = tuple(
+    ColumnType(base)
+    for base in ("boolean", "integer", "decimal", "float", "date", "time", "datetime", "timestamp", "uuid", "text")
+)
+"""Tried in this order; the first type that all values fit wins. `decimal` stands for whatever digits the values have."""
+
+
+def fit(kind: ColumnType, value: Any) -> str:
+    """The canonical cell of a value as `kind`, when it can be read as that without loss or doubt. Raises BadCell."""
+    if kind.base == "text":
+        return value if isinstance(value, str) else _as_text(value)
+    if not isinstance(value, str):
+        if kind.base == "decimal" and isinstance(value, float):
+            value = repr(value)
+        else:
+            return kind.format(value)
+    text: str = value
+    try:
+        number = kind.parse(text)
+        if kind.base == "float" and Decimal(repr(number)) != Decimal(text):
+            raise BadCell("a float would lose digits")
+    except BadCell as bad:
+        if bad.suggestion is None or not bad.safe or kind.base not in _LOSSLESS:
+            raise
+        # `1` and `yes` can mean many things; TRUE only one.
+        if kind.base == "boolean" and text.casefold() not in {"true", "false"}:
+            raise
+        return bad.suggestion
+    return text
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, bytes | bytearray | memoryview):
+        raise BadCell("bytes are not text")
+    if isinstance(value, float):
+        return ColumnType("float").format(value) if value == value and abs(value) != float("inf") else str(value)
+    return str(value)
+
+
+class ColumnGuess:
+    """What one column can be, narrowed by every value seen."""
+
+    def __init__(self, candidates: Sequence[ColumnType] = CSV_CANDIDATES) -> None:
+        self.candidates = list(candidates)
+        self.nulls = 0
+        self.filled = 0
+        self._whole = 0
+        self._scale: int | None = None
+        self._seen: set[Any] | None = set()
+
+    def see(self, value: Any) -> None:
+        """Takes one value into account; None is NULL."""
+        if value is None:
+            self.nulls += 1
+            return
+        self.filled += 1
+        if self._seen is not None:
+            if value in self._seen or len(self._seen) >= KEY_VALUES:
+                self._seen = None
+            else:
+                self._seen.add(value)
+        # Every candidate sees every value: what was seen before the first one drops out counts for the next.
+        self.candidates = [kind for kind in self.candidates if self._fits(kind, value)]
+        if not self.candidates:
+            raise BadCell(f"no type holds {value!r} beside the other values of its column")
+
+    def _fits(self, kind: ColumnType, value: Any) -> bool:
+        if kind.base == "decimal" and not kind.precision:
+            return self._fits_decimal(value)
+        try:
+            fit(kind, value)
+        except BadCell:
+            return False
+        return True
+
+    def _fits_decimal(self, value: Any) -> bool:
+        found = _FIXED_POINT.match(value) if isinstance(value, str) else None
+        if found is None or self._scale not in (None, len(found[2])):
+            return False
+        self._scale = len(found[2])
+        self._whole = max(self._whole, len(found[1]))
+        return self._whole + self._scale <= DECIMAL_DIGITS
+
+    @property
+    def type(self) -> ColumnType:
+        """The type guessed so far; text for a column that was always NULL."""
+        if not self.filled:
+            return _TEXT
+        kind = self.candidates[0]
+        if kind.base == "decimal" and not kind.precision:
+            scale = self._scale or 0
+            wanted = self._whole + scale
+            return ColumnType("decimal", next(digits for digits in (10, 18, DECIMAL_DIGITS) if digits >= wanted), scale)
+        return kind
+
+    @property
+    def is_key(self) -> bool:
+        """Whether the column could identify rows: never NULL, every value once, and not a measurement."""
+        return bool(self.filled) and not self.nulls and self._seen is not None and self.type.base in {"integer", "uuid", "text"}
+
+
+class TableGuess:
+    """The schema of one table, guessed from its header and rows."""
+
+    def __init__(self, name: str, header: Sequence[str], candidates: Sequence[Sequence[ColumnType]] | None = None) -> None:
+        self.name = name
+        self.columns = clean_names(header)
+        self.guesses = [ColumnGuess(candidates[place]) if candidates else ColumnGuess() for place in range(len(header))]
+
+    def see(self, row: Iterable[Any]) -> None:
+        """Takes one row into account. Raises BadCell when a column's values have no type in common."""
+        for guess, value in zip(self.guesses, row, strict=True):
+            guess.see(value)
+
+    def key(self) -> list[str]:
+        """The column that looks like the primary key: `id`, `<table>_id`, or the first one."""
+        likely = {"id", f"{self.name}_id".casefold(), f"{self.name}id".casefold()}
+        keys = [name for name, guess in zip(self.columns, self.guesses, strict=True) if guess.is_key]
+        named = [name for name in keys if name.casefold() in likely]
+        if named:
+            return named[:1]
+        return keys[:1] if keys and keys[0] == self.columns[0] and self.guesses[0].type.base != "text" else []
+
+    def tree(self) -> dict[str, Any]:
+        """The table as it is written in `project.yaml`."""
+        key = self.key()
+        columns: dict[str, Any] = {}
+        for name, guess in zip(self.columns, self.guesses, strict=True):
+            columns[name] = {"type": guess.type.name}
+        if len(columns) == 1 and not key:
+            columns[self.columns[0]]["nullable"] = False
+        return {"columns": columns, **({"primary_key": key} if key else {})}
+
+    def converter(self) -> Callable[[Iterable[Any]], list[str | None]]:
+        """What turns a row that was seen into canonical cells."""
+        kinds = [guess.type for guess in self.guesses]
+        return lambda row: [None if value is None else fit(kind, value) for kind, value in zip(kinds, row, strict=True)]
+
+
+def clean_names(header: Iterable[str]) -> list[str]:
+    """Names a project can hold for the columns or tables of somebody else, in order and all different."""
+    made: list[str] = []
+    taken: set[str] = set()
+    for place, name in enumerate(header, 1):
+        clean = unicodedata.normalize("NFC", name)
+        clean = "".join(
+            "_" if char in "./\\" or unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"} else char for char in clean
+        )
+        clean = clean.strip()[: names.MOST_CHARACTERS - 4] or f"column_{place}"
+        if names.problem(clean):
+            clean = f"x_{clean}"
+        unique, number = clean, 2
+        while names.same_name(unique) in taken:
+            unique = f"{clean}_{number}"
+            number += 1
+        taken.add(names.same_name(unique))
+        made.append(unique)
+    return made
