@@ -51,6 +51,11 @@ class TableText:
         return columns.stored_schema(self.fields)
 
     @property
+    def size(self) -> int:
+        """Bytes of the file, 0 where there is none."""
+        return 0 if self.path is None else self.path.stat().st_size
+
+    @property
     def null(self) -> str:
         """The unquoted spelling of NULL."""
         return self.project.format.null_text

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from assets.engine.recipe import Summary, SummaryTable
 from assets.engine.view import Scratch, View
+from assets.tables.duckdb_file import connect
 from assets.tables.parquet import file_name
 from assets.tables.text import PROJECT_FILE
 from schemas.tables.model import Column
@@ -105,9 +106,7 @@ def build(view: View, scratch: Scratch, parameters: Mapping[str, Any]) -> Summar
 
 def profile_table(path: Path, name: str, stored: Mapping[str, Column]) -> list[ColumnProfile]:
     """The profile of every column of one Parquet file."""
-    connection = duckdb.connect(
-        ":memory:", config={"enable_external_access": "false", "threads": "2", "memory_limit": "400MiB", "TimeZone": "UTC"}
-    )
+    connection = connect(None)
     try:
         rows = pq.read_metadata(path).num_rows
         dataset = ds.dataset(path, format="parquet")
@@ -184,8 +183,15 @@ def sparkline(histogram: Sequence[tuple[float, float, int]]) -> str:
 def _cut(text: str | None) -> str:
     if text is None:
         return ""
+    if not text:
+        return '""'
     shown = "".join(char if char.isprintable() else "·" for char in text)
     return shown if len(shown) <= _SHOWN_CHARACTERS else shown[: _SHOWN_CHARACTERS - 1] + "…"
+
+
+def _frequent(profile: ColumnProfile) -> list[tuple[str, int]]:
+    """The values worth showing: at most three, none that stands in one row only."""
+    return [(_cut(value), count) for value, count in profile.top_values[:3] if count > 1]
 
 
 def _summary_table(profiles: Sequence[ColumnProfile]) -> SummaryTable:
@@ -201,7 +207,7 @@ def _summary_table(profiles: Sequence[ColumnProfile]) -> SummaryTable:
                 profile.distinct,
                 _cut(profile.min),
                 _cut(profile.max),
-                ", ".join(f"{_cut(value)} ({count})" for value, count in profile.top_values[:3]),
+                ", ".join(f"{value} ({count})" for value, count in _frequent(profile)),
                 sparkline(profile.histogram),
             ]
             for profile in profiles
@@ -217,7 +223,7 @@ def _markdown(profiles: Sequence[ColumnProfile]) -> str:
             table = profile.table
             lines += ["", f"### {_escaped(table)} ({profile.rows:,} rows)", ""]
             lines += ["| column | type | nulls | distinct | min | max | most frequent | |", "|---|---|---:|---:|---|---|---|---|"]
-        top = ", ".join(f"{_escaped(_cut(value))} ({count:,})" for value, count in profile.top_values[:3])
+        top = ", ".join(f"{_escaped(value)} ({count:,})" for value, count in _frequent(profile))
         cells = [
             _escaped(profile.column),
             profile.type,

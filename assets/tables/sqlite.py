@@ -39,7 +39,7 @@ _STAGING = ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE", "ca
 _SIDECARS = ("-wal", "-shm", "-journal")
 
 
-BROKEN_RULES = (InvalidText, apsw.ConstraintError, adbc_driver_manager.IntegrityError)
+BROKEN_RULES = (InvalidText, apsw.ConstraintError, adbc_driver_manager.Error)
 """What loading raises when the text breaks a rule; the text check then says where."""
 
 
@@ -257,7 +257,7 @@ def free_the_way(path: Path) -> None:
             rule="sqlite-not-a-file",
             fix="move it away, then build again",
         )
-    if path.stat().st_size:
+    if _has_header(path):
         try:
             _settle(path)
         except apsw.BusyError:
@@ -265,6 +265,12 @@ def free_the_way(path: Path) -> None:
         except (apsw.NotADBError, apsw.CorruptError, apsw.CantOpenError, apsw.IOError, apsw.ReadOnlyError, apsw.FullError):
             pass  # it cannot be read as a database, so what lies beside it cannot be worked in
     _set_aside(path)
+
+
+def _has_header(path: Path) -> bool:
+    """Whether a file claims to be a database. SQLite, given another file, deletes the log beside it."""
+    with open(path, "rb") as file:
+        return file.read(16) == b"SQLite format 3\0"
 
 
 def _settle(path: Path) -> None:
