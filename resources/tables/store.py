@@ -257,6 +257,8 @@ def check(storage: Storage, root: str) -> list[Finding]:
 def migrate(storage: Storage, root: str) -> list[Change]:
     """`Kind.migrate`: what brings the project to the current version; [] when it is current.
 
+    The files as they were are kept below `.playground/backup-…/`, which git ignores.
+
     Raises NewerFormat, or InvalidText when the text, before or after, breaks a rule.
     """
     from schemas.tables.migrations import migrate_tree
@@ -270,8 +272,13 @@ def migrate(storage: Storage, root: str) -> list[Change]:
     changes = []
     for inside in sorted({*tree, *after}):
         old, new = tree.get(inside), after.get(inside)
-        if old != new:
-            changes.append(Change(store.path(inside), new, ABSENT if old is None else bytes_oid(old)))
+        if old == new:
+            continue
+        if old is not None:
+            kept = f".playground/backup-{bytes_oid(text).partition(':')[2][:12]}/{inside}"
+            if storage.stat(store.path(kept)) is None:
+                changes.append(Change(store.path(kept), old))
+        changes.append(Change(store.path(inside), new, ABSENT if old is None else bytes_oid(old)))
     return changes
 
 

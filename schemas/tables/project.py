@@ -9,6 +9,7 @@ import difflib
 import types
 import typing
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -58,7 +59,10 @@ def examine_project(data: bytes, path: str) -> tuple[Project | None, list[Findin
     if migrated:
         from schemas.tables.migrations import MIGRATIONS
 
-        tree = MIGRATIONS.load({"project.yaml": data})
+        try:
+            tree = MIGRATIONS.load({"project.yaml": data})
+        except InvalidText as invalid:
+            return None, [replace(finding, path=path) for finding in invalid.findings]
         document = yaml_text.read(tree["project.yaml"], path, limits=PROJECT_LIMITS)
     value = _plain(document.value)
     assert isinstance(value, dict)
