@@ -78,7 +78,7 @@ def file_oid(path: Path | str, algorithm: str = "blake3") -> str:
 
 
 def fd_oid(fd: int, algorithm: str = "blake3") -> str:
-    """The oid of an open file's bytes, from its start; blake3 uses every core on large files.
+    """The oid of an open file's bytes, from its start; moves its position. blake3 uses every core on large files.
 
     Raises OSError, and HeadwaterError (rule `oid-malformed`) for an algorithm we cannot compute.
     """
@@ -86,7 +86,8 @@ def fd_oid(fd: int, algorithm: str = "blake3") -> str:
         raise HeadwaterError(f"cannot compute {algorithm} ids", rule="oid-malformed", fix="use blake3 or sha256")
     size = os.fstat(fd).st_size
     if algorithm == "blake3" and size < _MMAP_FROM:
-        data = os.pread(fd, size + 1, 0)  # not a fixed large buffer: allocating it costs more than reading a small file
+        os.lseek(fd, 0, os.SEEK_SET)
+        data = os.read(fd, size + 1)  # not a fixed large buffer: allocating it costs more than reading a small file
         if len(data) == size:  # else it is growing under us: read on until its end
             return "blake3:" + blake3(data).hexdigest()
     hasher = blake3(max_threads=blake3.AUTO) if algorithm == "blake3" else hashlib.sha256()

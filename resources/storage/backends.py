@@ -8,6 +8,7 @@ relative to the backend's root. What a path or a set of files is, is decided in 
 from __future__ import annotations
 
 import io
+import os
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -20,6 +21,8 @@ from schemas.errors import HeadwaterError
 
 _BLOCK = 1 << 20
 _ATTEMPTS = 5
+_TOKEN = "headwater-write"
+"""The metadata key under which each write leaves a random token, by which it knows its own object again."""
 T = TypeVar("T")
 
 
@@ -88,12 +91,16 @@ class S3Backend:
                 yield entry["Key"][len(self.prefix) :], entry["Size"], entry["ETag"]
 
     def head(self, key: str) -> tuple[int, str] | None:
+        found = self._found(key)
+        return None if found is None else (found["ContentLength"], found["ETag"])
+
+    def _found(self, key: str) -> dict[str, Any] | None:
         try:
-            found = self._call("head_object", Key=self.prefix + key)
+            found: dict[str, Any] = self._call("head_object", Key=self.prefix + key)
         except FileNotFoundError:
             self._see_bucket()
             return None
-        return found["ContentLength"], found["ETag"]
+        return found
 
     def get(self, key: str, limit: int | None = None) -> tuple[bytes | None, int, str]:
         async def read() -> tuple[bytes | None, int, str]:
@@ -109,14 +116,17 @@ class S3Backend:
 
     def put(self, key: str, data: bytes, *, match: str | None = None, absent: bool = False) -> str:
         condition = {"IfMatch": match} if match is not None else {"IfNoneMatch": "*"} if absent else {}
+        token = os.urandom(12).hex()
         for attempt in range(_ATTEMPTS):
             try:
-                return str(self._call("put_object", Key=self.prefix + key, Body=data, **condition)["ETag"])
+                made = self._call("put_object", Key=self.prefix + key, Body=data, Metadata={_TOKEN: token}, **condition)
+                return str(made["ETag"])
             except Lost:
-                # Either somebody was first, or our own request was repeated after its answer had been lost on the way.
-                found = self.head(key)
-                if found is not None and found[0] == len(data) and self.get(key)[0] == data and found[1] != match:
-                    return found[1]
+                # Somebody was first, or our own request was repeated after its answer had been lost on the way. Equal bytes
+                # would not tell: two writers may count from 1 to 2 at the same time, and one of them has to lose.
+                found = self._found(key)
+                if found is not None and found.get("Metadata", {}).get(_TOKEN) == token:
+                    return str(found["ETag"])
                 raise
             except _Busy:
                 if attempt == _ATTEMPTS - 1:
@@ -177,6 +187,7 @@ class S3Backend:
 
     def _guarded(self, call: Callable[[], T]) -> T:
         """Run `call` with the errors of boto and s3fs turned into ours; nothing of a request's headers enters a message."""
+        from aiohttp import ClientError as ConnectionBroken
         from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError  # type: ignore[import-untyped]  # botocore ships no types
 
         try:
@@ -187,7 +198,7 @@ class S3Backend:
                 rule="s3-credentials",
                 fix="set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
             ) from error
-        except BotoCoreError as error:
+        except (BotoCoreError, ConnectionBroken) as error:
             raise HeadwaterError(
                 f"s3://{self.bucket} cannot be reached: {error}",
                 rule="s3-unreachable",

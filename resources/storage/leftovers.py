@@ -50,7 +50,9 @@ def is_leftover(name: str) -> bool:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process of that number exists on this machine."""
+    """Whether a process of that number exists on this machine; where that cannot be asked without harm, it does."""
+    if os.name != "posix":
+        return True  # signal 0 is Ctrl-C on Windows
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

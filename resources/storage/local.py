@@ -119,8 +119,9 @@ class LocalStorage:
         with self.open(path) as file:
             if limit is None:
                 return file.read()
-            data = file.read(limit + 1)
-        if len(data) > limit:
+            size = os.fstat(file.fileno()).st_size
+            data = b"" if size > limit else file.read(size + 1)
+        if size > limit or len(data) > limit:
             raise _too_large(path, limit)
         return data
 
@@ -208,9 +209,7 @@ class LocalStorage:
                 if present is not None:
                     folder.rename(temporary, folder, name)  # torn by an earlier crash: its length is wrong
                 else:
-                    with suppress(FileExistsError):
-                        folder.link(temporary, name)
-                    folder.unlink(temporary)
+                    _link(folder, temporary, name)
             except BaseException:
                 _discard(folder, temporary)
                 raise
@@ -292,6 +291,10 @@ class LocalStorage:
     # sets
 
     def recover(self) -> list[str]:
+        with suppress(OSError), open_folder(self.intents, ()) as folder:
+            for entry in folder.entries():
+                if is_leftover(entry.name):
+                    unlink_dead(folder, entry.name)
         if not pending(self.intents):
             return []
         with file_lock(self.locks, _LOCK):
@@ -462,10 +465,11 @@ def _stage(
 ) -> str:
     """Put `source` under a temporary name in `folder`, complete and flushed; returns that name.
 
-    The mode is `mode`, else that of the file it will replace, else what the umask gives. `take` moves a scratch file in
-    instead of copying it where both lie on one file system. With `oid`, other bytes raise HeadwaterError (`oid-mismatch`).
+    The mode is `mode`, else that of the file it will replace, else that of the source file, else what the umask gives.
+    `take` moves a scratch file in instead of copying it where both lie on one file system. With `oid`, other bytes raise
+    HeadwaterError (`oid-mismatch`).
     """
-    old = _replaceable(folder, name, path)
+    old = _replaceable(folder, name, path) or (source.stat() if isinstance(source, Path) else None)
     temporary = temporary_name(name)
     try:
         taken = take and isinstance(source, Path) and _take(folder, source, temporary)
@@ -495,6 +499,20 @@ def _stage(
         _discard(folder, temporary)
         raise
     return temporary
+
+
+def _link(folder: Folder, temporary: str, name: str) -> None:
+    """Give the file its name unless one is there already; where there are no hard links, rename it there."""
+    try:
+        folder.link(temporary, name)
+    except FileExistsError:
+        pass
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK):
+            raise
+        folder.rename(temporary, folder, name)
+        return
+    folder.unlink(temporary)
 
 
 def _replaceable(folder: Folder, name: str, path: str) -> os.stat_result | None:
