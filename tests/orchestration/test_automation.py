@@ -12,11 +12,11 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from tests.orchestration.fakes import FakeEngine
 
 from assets.engine.definitions.session import SESSION, BuildSession
 from orchestration.builder import build_definitions
 from orchestration.graph import graph_of
+from tests.orchestration.fakes import FakeEngine
 
 BASE, TOP, SLOW = (dg.AssetKey(["plain", "one", name]) for name in ("base", "top", "slow"))
 TEXT = dg.AssetKey(["plain", "one", "source", "text"])
@@ -213,8 +213,9 @@ def test_a_store_the_code_location_does_not_know_is_not_reported(ticks: Ticks) -
     assert ticks.evaluate(definitions).asset_events == []
 
 
-def test_a_failing_scan_of_a_store_does_not_keep_the_others_from_being_reported(ticks: Ticks, monkeypatch: pytest.MonkeyPatch) ->
-None:
+def test_a_store_that_cannot_be_read_does_not_keep_the_others_from_being_reported(
+    ticks: Ticks, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from schemas.errors import HeadwaterError
 
     ticks.engine.names = ("one", "bad")
