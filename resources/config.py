@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from resources.storage.base import Storage
-from schemas.errors import HeadwaterError, NewerFormat
+from schemas.errors import HeadwaterError
 from schemas.oid import bytes_oid
 
 FILE = "headwater.toml"
@@ -30,7 +30,8 @@ _FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class StoreConfig:
-    """One `[stores."<name>"]`: `kind` and `path` (workspace-relative), the kind's settings, and `confirm` where it is set."""
+    """One `[stores."<name>"]`: `kind` and `path` (workspace-relative, '' for the root), the kind's settings, and `confirm`
+    where it is set."""
 
     name: str
     kind: str
@@ -72,57 +73,10 @@ def load_config(storage: Storage, local_state: Path | None) -> Config:
 
 def _parse(data: bytes) -> dict[str, Any]:
     """The validated file as JSON values."""
-    import tomllib
+    from schemas.workspace import read_workspace
 
-    try:
-        parsed = tomllib.loads(data.decode("utf-8"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise _bad("toml-syntax", f"not valid TOML: {error}", "correct the file") from error
-    version = parsed.get("version")
-    if isinstance(version, int) and version > VERSION:
-        raise NewerFormat(
-            f"format {version} is newer than this Headwater reads",
-            rule="format-newer",
-            path=FILE,
-            fix="install a newer Headwater",
-        )
-    if version != VERSION:
-        raise _bad("workspace-version", "the format version is missing or wrong", f"begin the file with `version = {VERSION}`")
-    _check_table(parsed, _SHAPE, "")
-    for name, store in parsed.get("stores", {}).items():
-        _check_table(store, _STORE_SHAPE, f"stores.{name}.")
-        if "kind" not in store:
-            raise _bad("workspace-store-kind", f"stores.{name} has no kind", 'name its kind, such as kind = "tables"')
+    parsed: dict[str, Any] = read_workspace(data, FILE).model_dump(mode="json", exclude_none=True)
     return parsed
-
-
-VERSION = 1
-_Shape = Mapping[str, "type | tuple[type, ...] | _Shape"]
-_STORE_SHAPE: _Shape = {"kind": str, "path": str, "settings": dict, "confirm": str}
-_SHAPE: _Shape = {
-    "version": int,
-    "workspace": {"name": str, "owner": str, "exclude": list},
-    "cache": {"max_size": (str, int), "remote": str},
-    "stores": dict,
-    "schedule": {"verify": str},
-}
-
-
-def _check_table(table: Any, shape: _Shape, where: str) -> None:
-    if not isinstance(table, dict):
-        raise _bad("workspace-type", f"{where.rstrip('.')} is not a table", "write it as a table")
-    for key, value in table.items():
-        wanted = shape.get(key)
-        if wanted is None:
-            raise _bad("workspace-unknown-key", f"{where}{key} is no setting", f"use one of {', '.join(shape)}")
-        if isinstance(wanted, Mapping):
-            _check_table(value, wanted, f"{where}{key}.")
-        elif not isinstance(value, wanted):
-            raise _bad("workspace-type", f"{where}{key} has a value of the wrong type", "correct the value")
-
-
-def _bad(rule: str, message: str, fix: str) -> HeadwaterError:
-    return HeadwaterError(message, rule=rule, path=FILE, fix=fix)
 
 
 def _kept(local_state: Path | None, oid: str) -> dict[str, Any] | None:
@@ -152,7 +106,7 @@ def _with_environment(value: Mapping[str, Any], oid: str | None) -> Config:
     workspace, cache = value.get("workspace", {}), value.get("cache", {})
     size = cache.get("max_size", DEFAULT_CACHE_SIZE)
     stores = {
-        name: StoreConfig(name, store["kind"], store.get("path", ""), store.get("settings", {}), store.get("confirm"))
+        name: StoreConfig(name, store["kind"], _folder(store.get("path", ".")), store.get("settings", {}), store.get("confirm"))
         for name, store in sorted(value.get("stores", {}).items())
     }
     return Config(
@@ -165,6 +119,11 @@ def _with_environment(value: Mapping[str, Any], oid: str | None) -> Config:
         verify_schedule=value.get("schedule", {}).get("verify"),
         oid=oid,
     )
+
+
+def _folder(path: str) -> str:
+    """A folder as the rest of Headwater writes it: '' for the root, no final '/'."""
+    return "" if path == "." else path.removesuffix("/")
 
 
 _UNITS = {
