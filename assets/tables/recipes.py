@@ -120,4 +120,5 @@ KIND = Kind(
     fix=Lazy("resources.tables.repair:fix"),
     migrate=Lazy("resources.tables.store:migrate"),
     catalog=Lazy("assets.tables.text:catalog"),
+    git_setup=Lazy("assets.tables.git:git_setup"),
 )

@@ -1,0 +1,133 @@
+"""What the commands of the tables kind share: the store they mean, its database, its journal, and how changes are shown."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from assets.engine.model import Outcome, Ref, Result, Store
+from orchestration.cli.app import App
+from schemas.errors import HeadwaterError, Refused, UsageError
+
+if TYPE_CHECKING:
+    from assets.tables.compare import Comparison
+    from assets.tables.journal import Journal
+
+DATABASE = "playground.db"
+GOOD = (Result.FRESH, Result.BUILT, Result.RESTORED, Result.ADOPTED)
+
+store_argument = click.argument("store", required=False)
+store_option = click.option("--store", "-s", metavar="NAME|FOLDER", help="The tables store, when it is not the one around here.")
+
+
+@dataclass(slots=True)
+class Opened:
+    """One tables store as a command works on it."""
+
+    app: App
+    store: Store
+
+    @classmethod
+    def choose(cls, app: App, selector: str | None) -> Opened:
+        """The store that is meant. Raises UsageError naming the choices."""
+        return cls(app, app.store("tables", selector))
+
+    def ref(self, artifact: str = "playground_db") -> Ref:
+        return Ref("tables", self.store.name, artifact)
+
+    @property
+    def prefix(self) -> str:
+        return f"{self.store.root}/" if self.store.root else ""
+
+    @property
+    def database(self) -> Path:
+        """The local path of playground.db. Raises UsageError for a workspace at a URL."""
+        root = self.app.workspace().outputs.local_root
+        if root is None:
+            raise UsageError(
+                "this command works on a live database, which a workspace at a URL does not have",
+                fix="run it in a checkout of the text",
+                rule="needs-local",
+            )
+        return root / self.store.root / DATABASE if self.store.root else root / DATABASE
+
+    @property
+    def journal(self) -> Journal:
+        from assets.tables.journal import Journal
+
+        return Journal(self.app.workspace(), self.store, actor(self.app))
+
+    def ensure(self) -> Path:
+        """The database, built silently when there is none. Raises the error that kept it from being built."""
+        path = self.database
+        outcome = self.app.engine().ensure(self.ref())
+        if outcome is not None and outcome.result not in GOOD:
+            raise outcome.error or HeadwaterError("; ".join(outcome.reasons) or "the database could not be built")
+        return path
+
+    def settle(self) -> Outcome:
+        """After text and database were brought to say the same: prove it, and let the engine know the file as its own."""
+        from assets.engine.model import Policy
+
+        self.app.engine().refresh()
+        return self.app.engine().build_one(self.ref(), Policy())
+
+    def require_settled(self) -> Path:
+        """The database, when it says what the text says; built when there is none. Raises Refused while they differ."""
+        path = self.ensure()
+        self.app.engine().refresh()
+        state = self.app.engine().status([glob(self.ref())])[0]
+        if str(state.freshness) == "fresh":
+            return path
+        outcome = self._adopted()
+        if outcome is not None and outcome.result in GOOD:
+            return path
+        raise Refused(
+            f"{DATABASE} and the text differ: {'; '.join(state.reasons) or state.freshness}",
+            rule="tables-out-of-step",
+            path=self.prefix + DATABASE,
+            fix="take over what it says with `headwater tables export`, or build it again with `headwater tables build`",
+        )
+
+    def _adopted(self) -> Outcome | None:
+        """A build that may adopt an equal file but replace none: asked, it always says no."""
+        from assets.engine.model import Policy
+
+        return self.app.engine().build_one(self.ref(), Policy(ask=lambda question: False))
+
+
+def glob(ref: Ref) -> str:
+    """A selection of exactly `ref`."""
+    import glob as globs
+
+    return f"{ref.kind}/{globs.escape(ref.store)}/{ref.name}"
+
+
+def actor(app: App) -> str:
+    """Who a record of the history names: HEADWATER_ACTOR, git's user.name, else the login name."""
+    named = os.environ.get("HEADWATER_ACTOR")
+    if named:
+        return named[:200]
+    git = app.workspace().git
+    configured = git.config_get("user.name") if git is not None else None
+    if configured:
+        return configured[:200]
+    try:
+        return getpass.getuser()[:200]
+    except (OSError, KeyError):
+        return "unknown"
+
+
+def show_comparison(app: App, compared: Comparison, limit: int) -> None:
+    """A comparison: one JSON object, or coloured lines."""
+    if app.json:
+        app.emit(compared.to_json())
+        return
+    for line in compared.lines(limit):
+        colour = {"+": "green", "-": "red", "~": "yellow"}.get(line.lstrip()[:1])
+        app.say(app.style(line, colour) if colour else line)

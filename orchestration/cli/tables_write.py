@@ -1,0 +1,249 @@
+"""`headwater tables build|export|exec`: commands that change the database or the text."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from orchestration.cli.app import App, command, counted, dry_run_option, pass_app, yes_option
+from orchestration.cli.tables_stores import GOOD, Opened, glob, show_comparison, store_argument, store_option
+from schemas.errors import HeadwaterError
+
+if TYPE_CHECKING:
+    from assets.tables.execute import Applied, Result
+    from assets.tables.export import Export
+
+SQL_LIMIT = 64 << 20
+"""Bytes of an SQL file."""
+
+
+@command("build")
+@store_argument
+@click.option("--all", "everything", is_flag=True, help="Build every artifact of the store, not only playground.db.")
+@click.option("--force", is_flag=True, help="Build even what is fresh, without the build cache.")
+@yes_option
+@click.option("--confirm", multiple=True, metavar="DIGEST", help="Agree to the plan with this digest; repeatable.")
+@dry_run_option
+@click.pass_context
+def build(
+    context: click.Context, store: str | None, everything: bool, force: bool, yes: bool, confirm: tuple[str, ...], dry_run: bool
+) -> int:
+    """Build playground.db (or everything) from the text, asking before a database is replaced.
+
+    \b
+    Examples:
+      headwater tables build
+      headwater tables build shop --all
+      headwater tables build --confirm DIGEST    the digest that `headwater tables plan` printed
+    """
+    from orchestration.cli.build import build as build_command
+
+    opened = Opened.choose(context.ensure_object(App), store)
+    select = glob(opened.ref("*")).replace("[*]", "*") if everything else glob(opened.ref())
+    result: int = context.invoke(build_command, select=(select,), force=force, yes=yes, confirm=confirm, dry_run=dry_run)
+    return result
+
+
+@command("export")
+@store_argument
+@click.option("--add-tables", is_flag=True, help="Add tables and columns that project.yaml does not have.")
+@click.option("--datapackage", is_flag=True, help="Write datapackage.json (Frictionless) beside project.yaml instead.")
+@dry_run_option
+@pass_app
+def export(app: App, store: str | None, add_tables: bool, datapackage: bool, dry_run: bool) -> int:
+    """Write what the live database says to the text: one line per changed row, all files or none.
+
+    For a database that another tool has edited. Tables and columns that project.yaml does not have are listed; --add-tables adds
+    them. The change is recorded in history.log.
+
+    \b
+    Examples:
+      headwater tables export --dry-run
+      headwater tables export --add-tables
+    """
+    opened = Opened.choose(app, store)
+    if datapackage:
+        return _datapackage(opened, dry_run)
+    from assets.tables.export import export as export_database
+    from resources.tables.history_log import Draft
+    from schemas.tables.history import RecordKind
+
+    path = opened.ensure()
+    journal = opened.journal
+    with journal.open() as text:
+        _say(app, journal.said)
+        made = export_database(text, path, add_tables=add_tables, scratch=app.workspace().scratch)
+        _show_export(app, made, dry_run)
+        if not made.files or dry_run:
+            return 0
+        words = "headwater tables export" + (" --add-tables" if add_tables else "")
+        draft = Draft(journal.actor, RecordKind.EXPORT, words, "", "", rows=made.compared.rows)
+        journal.commit(text.files(), dict(made.files), draft, with_text=True)
+    app.say(f"wrote {counted(len(made.files), 'file')}: {', '.join(opened.prefix + name for name in sorted(made.files))}")
+    if not made.offers and not made.missing:
+        _settle(opened)
+    return 0
+
+
+def _show_export(app: App, made: Export, dry_run: bool) -> None:
+    record: dict[str, Any] = {
+        "files": sorted(made.files),
+        "written": bool(made.files) and not dry_run,
+        "differences": made.compared.to_json(),
+        "unknown": [{"table": one.table, "columns": one.columns, "whole": one.whole, "rows": one.rows} for one in made.offers],
+        "missing": made.missing,
+    }
+    if app.json:
+        app.emit(record)
+        return
+    show_comparison(app, made.compared, 20)
+    for offer in made.offers:
+        app.note(f"not in project.yaml: {offer.line()}")
+    if made.offers:
+        app.note("add them with: headwater tables export --add-tables")
+    for name in made.missing:
+        app.note(f"table {name} is not in the database any more; its text stays (take it out of project.yaml to drop it)")
+    if not made.files:
+        app.say("the text says what the database says" if not made.offers else "no known row differs")
+
+
+def _datapackage(opened: Opened, dry_run: bool) -> int:
+    import json
+
+    from schemas.tables.datapackage import export_datapackage
+
+    from resources.storage.base import ABSENT
+    from resources.tables.store import TablesStore
+    from schemas.oid import bytes_oid
+
+    app = opened.app
+    root = app.workspace().root
+    described, lost = export_datapackage(TablesStore(root, opened.store.root).project())
+    data = (json.dumps(described, ensure_ascii=False, indent=2) + "\n").encode()
+    path = opened.prefix + "datapackage.json"
+    present = root.read(path) if root.stat(path) is not None else None
+    if present != data and not dry_run:
+        root.write(path, data, expect=ABSENT if present is None else bytes_oid(present))
+    for line in lost:
+        app.note(f"a data package cannot say: {line}")
+    app.emit(
+        {"path": path, "written": present != data and not dry_run, "lost": lost},
+        f"wrote {path}" if present != data else f"{path} is up to date",
+    )
+    return 0
+
+
+@command("exec")
+@click.argument("sql", metavar="SQL|FILE|-")
+@store_option
+@click.option("--rows", default=100, show_default=True, metavar="N", help="Show at most N rows of each result.")
+@pass_app
+def execute(app: App, sql: str, store: str | None, rows: int) -> int:
+    """Run SQL on the database, write the changed rows to the text and one record to history.log.
+
+    SQL is the statements themselves, a file that holds them, or - for standard input. All of it is one transaction: when anything
+    fails, nothing has changed. Clock and chance (now, random()) are written down, so that the history can be replayed.
+
+    \b
+    Examples:
+      headwater tables exec "UPDATE product SET price = '9.90' WHERE code = '00042'"
+      headwater tables exec migration.sql
+    """
+    opened = Opened.choose(app, store)
+    path = opened.require_settled()
+    applied = run_sql(opened, path, read_sql(sql))
+    for result in applied.results:
+        show_result(app, result, rows)
+    if not applied.writes and not applied.schema_changed:
+        return 0
+    files = sorted(opened.prefix + name for name in applied.files)
+    changed = f"{counted(applied.rows, 'row')} changed" + (f" in {', '.join(files)}" if files else "")
+    app.emit({"rows": applied.rows, "kind": str(applied.kind), "files": files, "args": applied.args}, changed)
+    if files:
+        _settle(opened)
+    return 0
+
+
+def read_sql(sql: str) -> str:
+    """The statements that the argument means. Raises HeadwaterError for a file that cannot be read as UTF-8."""
+    if sql == "-":
+        return sys.stdin.read()
+    if "\n" in sql or len(sql) > 255 or not Path(sql).is_file():
+        return sql
+    from schemas.text import decode
+
+    data = Path(sql).read_bytes()
+    return decode(data, sql, limit=SQL_LIMIT).text
+
+
+def run_sql(opened: Opened, path: Path, sql: str) -> Applied:
+    """One command: transaction, text, record, commit. Raises HeadwaterError when it is refused; the failure is recorded."""
+    from assets.tables.execute import apply, connect
+    from assets.tables.functions import Answers
+    from resources.tables.history_log import Draft
+    from schemas.tables.history import RecordKind
+
+    journal = opened.journal
+    answers = Answers()
+    with journal.open() as text:
+        _say(opened.app, journal.said)
+        connection = connect(path)
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                applied = apply(connection, text, sql, answers)
+            except HeadwaterError as error:
+                now = text.digest()
+                connection.execute("ROLLBACK")
+                journal.log.append(Draft(journal.actor, RecordKind.SCRIPT, sql, now, now, ok=False, error=error.message[:500]))
+                raise
+            if applied.writes or applied.schema_changed:
+                draft = Draft(journal.actor, applied.kind, sql, "", "", args=applied.args, rows=applied.rows)
+                journal.commit(text.files(), dict(applied.files), draft, with_text=applied.schema_changed)
+                connection.execute("COMMIT")
+            else:
+                connection.execute("ROLLBACK")
+        finally:
+            connection.close()
+            answers.close()
+    return applied
+
+
+def show_result(app: App, result: Result, limit: int) -> None:
+    """The rows of a SELECT: a JSON object per row, or an aligned table."""
+    shown = result.rows[:limit]
+    if app.json:
+        for row in shown:
+            app.emit(
+                dict(zip(result.columns, (value.hex() if isinstance(value, bytes) else value for value in row), strict=True))
+            )
+        return
+    from assets.tables.compare import show_cell
+
+    cells = [[show_cell(_text(value)) for value in row] for row in shown]
+    app.table(cells, header=result.columns)
+    if len(result.rows) > limit or result.more:
+        app.note(f"… more than {limit} rows; show more with --rows")
+
+
+def _text(value: Any) -> str | None:
+    if value is None:
+        return None
+    return f"x'{value.hex()}'" if isinstance(value, bytes) else str(value)
+
+
+def _say(app: App, lines: list[str]) -> None:
+    for line in lines:
+        app.note(line)
+
+
+def _settle(opened: Opened) -> None:
+    outcome = opened.settle()
+    if outcome.result not in GOOD:
+        raise outcome.error or HeadwaterError(
+            f"text and database do not say the same afterwards: {'; '.join(outcome.reasons)}",
+            fix="look with: headwater tables diff",
+        )
