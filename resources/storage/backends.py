@@ -165,7 +165,16 @@ class S3Backend:
         return stream
 
     def _remote(self, key: str) -> str:
-        return f"{self.bucket}/{self.prefix}{key}"
+        """The key as an s3fs path. s3fs reads `?versionId=` in a name as no part of it and would write another object."""
+        path = f"{self.bucket}/{self.prefix}{key}"
+        if tuple(self.fs.split_path(path)[:2]) != (self.bucket, self.prefix + key):
+            raise HeadwaterError(
+                f"{key!r} cannot be kept on S3: its name reads like a version of another object",
+                rule="path-s3-version",
+                path=key,
+                fix="rename the file",
+            )
+        return path
 
     def _see_bucket(self) -> None:
         """A missing bucket must not pass for missing files."""

@@ -135,6 +135,9 @@ class FdFolder(_Base):
     def rename(self, name: str, target: Folder, target_name: str) -> None:
         assert isinstance(target, FdFolder)
         os.rename(name, target_name, src_dir_fd=self.fd, dst_dir_fd=target.fd)
+        # Renaming one hard link of a file onto another succeeds and does nothing (POSIX): the first name would stay behind.
+        with suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=self.fd)
 
     def take(self, source: str, name: str) -> None:
         """Rename the file at the absolute path `source` to `name` here."""

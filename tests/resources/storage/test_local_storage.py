@@ -141,6 +141,17 @@ def test_replacing_keeps_the_mode(storage: LocalStorage, root: Path, tmp_path: P
         assert stat.S_IMODE((root / "f").stat().st_mode) == mode
 
 
+def test_replacing_keeps_the_group(storage: LocalStorage, root: Path) -> None:
+    groups = set(os.getgroups()) - {os.getgid()}
+    if os.getuid() != 0 and not groups:
+        pytest.skip("the user has one group only")
+    group = 4711 if os.getuid() == 0 else groups.pop()
+    (root / "f").write_bytes(b"old")
+    os.chown(root / "f", -1, group)
+    storage.write("f", b"new")
+    assert (root / "f").stat().st_gid == group
+
+
 def test_new_files_follow_the_umask_and_objects_are_read_only(storage: LocalStorage, root: Path) -> None:
     old = os.umask(0o027)
     try:
@@ -502,6 +513,14 @@ def test_a_deep_tree_is_scanned(storage: LocalStorage, root: Path) -> None:
     path = "/".join(["d"] * 120) + "/file"
     storage.write(path, b"x")
     assert [found.path for found in storage.scan()] == [path]
+
+
+def test_a_bottomless_tree_is_one_clear_error(storage: LocalStorage, root: Path) -> None:
+    storage.write("/".join(["d"] * 400) + "/file", b"x")
+    with pytest.raises(HeadwaterError) as caught:
+        list(storage.scan())
+    assert caught.value.rule == "path-too-deep"
+    assert list(storage.scan(enter=lambda folder: folder.count("/") < 100)) == []
 
 
 @pytest.fixture

@@ -141,6 +141,20 @@ def test_a_listing_of_several_pages_is_complete(s3: FsspecStorage, monkeypatch: 
 
 
 @pytest.mark.s3
+def test_a_name_that_reads_like_a_version_is_refused(s3: FsspecStorage, tmp_path: Path) -> None:
+    """Else s3fs would write `x` instead."""
+    s3.write("x", b"precious")
+    scratch = tmp_path / "scratch"
+    scratch.write_bytes(b"new")
+    for call in (lambda: s3.publish(scratch, "x?versionId=3"), lambda: s3.open("x?versionId=3")):
+        with pytest.raises(HeadwaterError) as caught:
+            call()
+        assert caught.value.rule == "path-s3-version"
+    assert content(s3) == {"x": b"precious"}
+    assert scratch.exists()
+
+
+@pytest.mark.s3
 def test_folder_markers_are_no_files(s3: FsspecStorage) -> None:
     s3.backend._call("put_object", Key=s3.backend.prefix + "folder/", Body=b"")  # type: ignore[attr-defined]
     s3.write("folder/f", b"x")

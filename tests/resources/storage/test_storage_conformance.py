@@ -70,6 +70,25 @@ def test_scan_is_sorted_by_path_and_complete(storage: Storage) -> None:
     assert paths(storage, "a") == ["a/x", "a/x y", "a/x-y/z"]
 
 
+def test_names_that_urls_and_globs_would_read_differently(storage: Storage, tmp_path: Path) -> None:
+    names = sorted(
+        ["a?b", "a#b", "a%20b", "a+b", "a b", "ü/é", "a&b=c", "*.csv", "[x]", "{y}", "~z", "-rf", "ab:c", "x?y=3", "'q\""]
+    )
+    for name in names:
+        storage.write(name, name.encode())
+        scratch = tmp_path / "scratch"
+        scratch.write_bytes(b"p" + name.encode())
+        storage.publish(scratch, f"published/{name}")
+        assert storage.add(f"objects/{name}", name.encode(), oid=bytes_oid(name.encode()))
+    assert paths(storage) == sorted([*names, *(f"{folder}/{name}" for folder in ("published", "objects") for name in names)])
+    for name in names:
+        assert storage.read(name) == name.encode()
+        with storage.open(f"published/{name}") as file:
+            assert file.read() == b"p" + name.encode()
+        storage.delete(name, expect=bytes_oid(name.encode()))
+    assert paths(storage) == sorted(f"{folder}/{name}" for folder in ("published", "objects") for name in names)
+
+
 def test_scan_enters_only_where_it_may(storage: Storage) -> None:
     for name in ("keep/1", "skip/2", "keep/skip/3", "keep/deep/4", ".git/config", ".headwater/state", "keep/.git/x"):
         storage.write(name, b"")
