@@ -14,12 +14,14 @@ from decimal import Decimal
 from typing import Any
 
 from schemas.tables import names
-from schemas.tables.types import DECIMAL_DIGITS, BadCell, ColumnType
+from schemas.tables.spelling import decimal_cell
+from schemas.tables.types import DECIMAL_DIGITS, BadCell, ColumnType, shown
 
 KEY_VALUES = 2_000_000
 """Distinct values kept to find out whether a column could be the key."""
 _FIXED_POINT = re.compile(r"-?(0|[1-9][0-9]*)\.([0-9]{1,6})\Z")
-_LOSSLESS = frozenset({"boolean", "date", "time", "datetime", "timestamp", "uuid"})
+_UNWRITABLE = re.compile("[\0\x80-\x9f\ud800-\udfff]")
+_LOSSLESS = frozenset({"boolean", "date", "time", "datetime", "timestamp", "uuid", "json"})
 _TEXT = ColumnType("text")
 
 CSV_CANDIDATES = tuple(
@@ -31,14 +33,21 @@ CSV_CANDIDATES = tuple(
 
 def fit(kind: ColumnType, value: Any) -> str:
     """The canonical cell of a value as `kind`, when it can be read as that without loss or doubt. Raises BadCell."""
-    if kind.base == "text":
-        return value if isinstance(value, str) else _as_text(value)
+    if kind.base in {"text", "enum"}:
+        text = value if isinstance(value, str) else _as_text(value)
+        if _UNWRITABLE.search(text):
+            raise BadCell(f"{shown(text)} holds a control character that CSV cannot hold")
+        if kind.base == "enum":
+            kind.parse(text)
+        return text
+    if kind.base == "blob" and isinstance(value, str):
+        raise BadCell(f"{shown(value)} is text, not bytes")
     if not isinstance(value, str):
         if kind.base == "decimal" and isinstance(value, float):
-            value = repr(value)
+            value = decimal_cell(Decimal(repr(value)), kind.scale) or repr(value)
         else:
             return kind.format(value)
-    text: str = value
+    text = str(value)
     try:
         number = kind.parse(text)
         if kind.base == "float" and Decimal(repr(number)) != Decimal(text):
@@ -68,6 +77,7 @@ class ColumnGuess:
         self.candidates = list(candidates)
         self.nulls = 0
         self.filled = 0
+        self._reason = ""
         self._whole = 0
         self._scale: int | None = None
         self._seen: set[Any] | None = set()
@@ -86,14 +96,16 @@ class ColumnGuess:
         # Every candidate sees every value: what was seen before the first one drops out counts for the next.
         self.candidates = [kind for kind in self.candidates if self._fits(kind, value)]
         if not self.candidates:
-            raise BadCell(f"no type holds {value!r} beside the other values of its column")
+            raise BadCell(f"{self._reason}; no type holds all values of the column")
 
     def _fits(self, kind: ColumnType, value: Any) -> bool:
         if kind.base == "decimal" and not kind.precision:
             return self._fits_decimal(value)
         try:
             fit(kind, value)
-        except BadCell:
+        except BadCell as bad:
+            if kind.base == "text" or not self._reason:
+                self._reason = bad.message
             return False
         return True
 
