@@ -41,7 +41,7 @@ def definitions() -> dg.Definitions:
     stores = Engine(workspace).stores() if pinned is None else unpin(pinned)
     made = build_definitions(graph_of(stores, KINDS), owner=workspace.config.owner, verify_cron=workspace.config.verify_schedule)
     with warnings.catch_warnings():
-        # Marked as preview by Dagster, with nothing else that pins; the tests notice if it goes. Not for the user to read each time.
+        # Marked as preview by Dagster; nothing else pins, and the tests notice if it goes. Not for users to read each time.
         warnings.simplefilter("ignore", dg.PreviewWarning)
         return made.with_reconstruction_metadata({PINNED_STORES: pin(stores)})
 

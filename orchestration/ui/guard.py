@@ -109,7 +109,7 @@ class Guard:
                 await self._token(scope, headers, send)
                 return
             self._check_form(scope, headers)
-            await self.application(scope, _capped(receive, headers), send)
+            await _capped(self.application, scope, receive, send)
         except Refusal as refusal:
             await _answer(send, refusal.status, _page(refusal.reason))
 
@@ -218,20 +218,33 @@ def _same(given: str, expected: str) -> bool:
     return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), expected.encode("ascii"))
 
 
-def _capped(receive: Receive, headers: _Headers) -> Receive:
-    """`receive` that ends a body which is longer than it may be, whatever its length was said to be."""
-    seen = 0
+async def _capped(application: Application, scope: Message, receive: Receive, send: Send) -> None:
+    """The application, told that the client is gone when the body is longer than it may be, whatever length was announced.
 
-    async def capped() -> Message:
+    Raises Refusal in that case, unless an answer has begun; what the application would answer to a broken body is dropped.
+    """
+    seen = 0
+    answering = False
+
+    async def counted() -> Message:
         nonlocal seen
         message = await receive()
-        if message["type"] == "http.request":
-            seen += len(message.get("body", b""))
-            if seen > BODY_LIMIT:
-                raise Refusal(413, f"Bodies end at {BODY_LIMIT} bytes.")
-        return message
+        seen += len(message.get("body", b"")) if message["type"] == "http.request" else 0
+        return message if seen <= BODY_LIMIT else {"type": "http.disconnect"}
 
-    return capped
+    async def answered(message: Message) -> None:
+        nonlocal answering
+        if seen <= BODY_LIMIT or answering:
+            answering = True
+            await send(message)
+
+    try:
+        await application(scope, counted, answered)
+    except Exception:
+        if seen <= BODY_LIMIT or answering:
+            raise
+    if seen > BODY_LIMIT and not answering:
+        raise Refusal(413, f"Bodies end at {BODY_LIMIT} bytes.")
 
 
 def _hardened(send: Send) -> Send:

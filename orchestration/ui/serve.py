@@ -26,6 +26,7 @@ from schemas.errors import HeadwaterError, UsageError
 if TYPE_CHECKING:
     import dagster as dg
     from dagster._core.workspace.context import WorkspaceProcessContext
+    from dagster._core.workspace.load_target import GrpcServerTarget
 
     from resources.workspace import Workspace
 
@@ -60,15 +61,14 @@ def _serve(workspace: Workspace, port: int, open_browser: bool, say: Callable[[s
     address = f"127.0.0.1:{listener.getsockname()[1]}"
     known = Secrets()
     os.environ["HEADWATER_ROOT"] = str(workspace.root_folder or workspace.root.url)
-    # A small workspace answers within seconds of a change only if its location is not asked for more often than needed.
     with open_instance(workspace) as instance, _processes(workspace, instance) as context:
         from dagster_webserver.app import create_app_from_workspace_process_context
 
         application = create_app_from_workspace_process_context(context)
         hosts = [address, address.replace("127.0.0.1", "localhost")]
-        guard = Guard(application, hosts, known, cookie=f"headwater-{listener.getsockname()[1]}")  # type: ignore[arg-type]  # ASGI both
+        guard = Guard(application, hosts, known, cookie=f"headwater-{listener.getsockname()[1]}")
         config = uvicorn.Config(
-            guard,  # type: ignore[arg-type]  # ASGI
+            guard,
             log_level="warning",
             access_log=False,
             server_header=False,
@@ -104,19 +104,18 @@ def _processes(workspace: Workspace, instance: dg.DagsterInstance) -> Iterator[W
 
     close_killed_runs(instance)
     report_all(BuildSession(Engine(workspace)), instance)
-    target = ModuleTarget(module_name=MODULE, attribute=None, working_directory=os.getcwd(), location_name=LOCATION)
+    target = ModuleTarget(module_name=MODULE, attribute=None, working_directory=str(Path.cwd()), location_name=LOCATION)
     with ProxyServerManager(instance, target, code_server_log_level="WARNING") as servers:
         spec = servers.get_code_server_specs()[0]["grpc_server"]
-        endpoint = {name: spec.get(name) for name in ("host", "port", "socket")}
-        found = GrpcServerTarget(location_name=LOCATION, **{"host": "localhost", **endpoint})
-        with _daemon(endpoint), WorkspaceProcessContext(instance, found) as context, _reloading(workspace, context):
+        found = GrpcServerTarget(spec.get("host", "localhost"), spec.get("port"), spec.get("socket"), LOCATION)
+        with _daemon(found), WorkspaceProcessContext(instance, found) as context, _reloading(workspace, context):
             yield context
 
 
 @contextmanager
-def _daemon(endpoint: dict[str, Any]) -> Iterator[None]:
+def _daemon(location: GrpcServerTarget) -> Iterator[None]:
     """The daemon's process."""
-    where = ["--grpc-socket", endpoint["socket"]] if endpoint["socket"] else ["--grpc-port", str(endpoint["port"])]
+    where = ["--grpc-socket", location.socket] if location.socket else ["--grpc-port", str(location.port)]
     command = [sys.executable, "-m", "orchestration.ui.daemon", "run", "--log-level", "warning", *where]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True)
     assert process.stdin is not None

@@ -13,13 +13,15 @@ from types import SimpleNamespace
 from typing import Any
 
 from assets.engine.fingerprint import code_version
-from assets.engine.model import Difference, Outcome, Ownership, Policy, Progress, Question, Ref, Result, Store
+from assets.engine.model import Difference, Outcome, Policy, Progress, Ref, Result, Store
 from assets.engine.recipe import Input, Kind, Lazy, Output, Recipe, Source
 from assets.engine.scan import SourceState
+from assets.engine.verify import Verification
 from schemas.errors import HeadwaterError, Refused
 from schemas.findings import Finding
 from schemas.oid import json_oid
 
+PLAN = "blake3:" + "ab" * 32
 _NOWHERE = Lazy("tests.orchestration.fakes:nothing")
 
 BASE = Recipe("base", 1, "Read from the text.", (Input("text", source="text"),), (Output("base.txt"),), _NOWHERE, kinds=("text",))
@@ -54,6 +56,8 @@ class FakeEngine:
     records: dict[Ref, Any] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     vanished: set[str] = field(default_factory=set)
+    reproduces: bool = True
+    differences: tuple[str, ...] = ()
     policies: list[Policy] = field(default_factory=list)
     before_read: Any = None
     """Called at the start of each build: a place for a test to edit text while a run goes on."""
@@ -87,19 +91,15 @@ class FakeEngine:
     def upstream(self, ref: Ref) -> list[Ref]:
         return [Ref(ref.kind, ref.store, "base")] if ref.name == "top" else []
 
-    def questions(self, select: Sequence[str] = ()) -> list[Question]:
-        return [
-            Question(Ref(*name.split("/")), Ownership.EDITED, "blake3:" + "ab" * 32, Difference("2 rows will be lost", ["- x"]))
-            for name in select
-            if name.split("/", 1)[1] in self.refusing
-        ]
-
     def check(self, select: Sequence[str] = ()) -> dict[Ref, list[Finding]]:
         wanted = {name.split("/")[1] for name in select}
         return {Ref("plain", name, ""): list(self.findings) for name in self.names if name in wanted}
 
     def verify(self, select: Sequence[str] = ()) -> list[Any]:
-        return [SimpleNamespace(ref=Ref("plain", name.split("/")[1], "base"), equal=True, differences=[]) for name in select]
+        return [
+            Verification(Ref("plain", name.split("/")[1], "base"), self.reproduces, self.differences, BASE.reproducibility, 0.1)
+            for name in select
+        ]
 
     def build_one(self, ref: Ref, policy: Policy, progress: Progress | None = None) -> Outcome:
         self.policies.append(policy)
@@ -111,7 +111,9 @@ class FakeEngine:
                 ref, Result.FAILED, error=HeadwaterError("it broke", fix="mend it", rule="broken", path="a.txt", line=3)
             )
         if short in self.refusing and not policy.confirm:
-            return Outcome(ref, Result.REFUSED, error=Refused("top.txt was edited", fix="agree to the plan"))
+            refused = Refused("top.txt was edited: 2 rows will be lost", fix="agree to the plan")
+            refused.plan, refused.difference = PLAN, Difference("2 rows will be lost", ["- x"])  # type: ignore[attr-defined]
+            return Outcome(ref, Result.REFUSED, error=refused)
         store = Store(ref.kind, ref.store, "")
         read = self.sources(store)[0].root if ref.name != "top" else self.records[Ref(ref.kind, ref.store, "base")].output_digest
         role = "base" if ref.name == "top" else "text"

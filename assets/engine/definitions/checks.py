@@ -105,10 +105,17 @@ def check_reproducible(session: BuildSession, store: Store) -> Verdict:
     """Every artifact built again in scratch and compared by its class."""
     verified = session.engine.verify([f"{store.kind}/{store.name}/*"])
     records = [
-        dg.TableRecord({"artifact": one.ref.name, "equal": one.equal, "differences": "; ".join(one.differences)})
+        dg.TableRecord(
+            {
+                "artifact": one.ref.name,
+                "class": str(one.reproducibility),
+                "equal": one.ok,
+                "differences": "; ".join(one.differences),
+            }
+        )
         for one in verified
     ]
-    columns = [dg.TableColumn("artifact"), dg.TableColumn("equal", "bool"), dg.TableColumn("differences")]
-    different = [one.ref.name for one in verified if not one.equal]
+    columns = [dg.TableColumn(name) for name in ("artifact", "class", "equal", "differences")]
+    different = [one.ref.name for one in verified if not one.ok]
     text = f"not reproduced: {', '.join(different)}" if different else f"{len(verified)} artifacts reproduced"
     return Verdict(not different, text, {"artifacts": dg.MetadataValue.table(records, schema=dg.TableSchema(columns))})

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from assets.engine.definitions.keys import Artifact, artifact_key, op_name, source_key, upstream_of
+from assets.engine.build import run_config_yaml
+from assets.engine.definitions.keys import Artifact, artifact_key, source_key, upstream_of
 from assets.engine.definitions.session import DATA_VERSION, BuildSession
 from assets.engine.model import Outcome, Ref, Result, Store
 from schemas.errors import HeadwaterError, InvalidText
@@ -237,26 +238,18 @@ def _picture(name: str, data: bytes) -> dg.MarkdownMetadataValue:
     return dg.MetadataValue.md(f"![{name}](data:{media};base64,{base64.b64encode(data).decode()})")
 
 
-def failure(session: BuildSession, ref: Ref, outcome: Outcome) -> dg.Failure:
+def failure(ref: Ref, outcome: Outcome) -> dg.Failure:
     """The failure that the UI shows: what is wrong, what to do, and for a refusal the difference and the run config to paste."""
     error = outcome.error
     text = str(error) if error is not None else "; ".join(outcome.reasons) or str(outcome.result)
     metadata: dict[str, Any] = {"outcome": str(outcome.result)}
     if isinstance(error, InvalidText):
         metadata["findings"] = findings_table(error.findings)
-    if outcome.result is Result.REFUSED:
-        for question in session.engine.questions([str(ref)]):
-            config = launchpad_yaml(question.ref, question.plan)
-            lines = [question.difference.headline, *question.difference.lines]
-            metadata["difference"] = dg.MetadataValue.md("```\n" + "\n".join(lines) + "\n```")
-            metadata["run config"] = dg.MetadataValue.md(f"```yaml\n{config}```")
-            text += f"\n\n{question.difference.headline}\nTo allow it, launch the run again with this run config:\n\n{config}"
+    plan, difference = getattr(error, "plan", None), getattr(error, "difference", None)
+    if plan is not None and difference is not None:
+        metadata["difference"] = dg.MetadataValue.md("\n".join(["```", difference.headline, *difference.lines, "```"]))
+        metadata["run config"] = dg.MetadataValue.md(f"```yaml\n{run_config_yaml(ref, plan)}\n```")
     return dg.Failure(description=f"{ref} is {outcome.result}: {text}", metadata=metadata, allow_retries=False)
-
-
-def launchpad_yaml(ref: Ref, plan: str) -> str:
-    """The run config that agrees to one plan, as the launchpad takes it."""
-    return f'ops:\n  {op_name(ref)}:\n    config:\n      confirm:\n        - "{plan}"\n'
 
 
 def findings_table(findings: Sequence[Finding]) -> dg.TableMetadataValue:

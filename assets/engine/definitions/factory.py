@@ -66,7 +66,7 @@ def artifact_asset(
         session: BuildSession = getattr(context.resources, SESSION)
         outcome = session.build(ref, config)
         if outcome.result in (Result.FAILED, Result.BLOCKED, Result.REFUSED):
-            raise failure(session, ref, outcome) from outcome.error
+            raise failure(ref, outcome) from outcome.error
         return materialized(session, context.instance, artifact, outcome, present)
 
     return build

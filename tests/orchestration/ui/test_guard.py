@@ -32,6 +32,8 @@ class Served:
             return
         while True:
             message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ConnectionError("the client is gone")
             if not message.get("more_body"):
                 break
         self.reached.append(f"{scope['method']} {scope['path']}")
