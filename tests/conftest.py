@@ -1,7 +1,23 @@
-"""Fixtures every test may use."""
+"""Fixtures every test may use, and a user's cache folder of their own for all of them."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+
+import pytest
 from s3_server import s3_endpoint, s3_url
 
 __all__ = ["s3_endpoint", "s3_url"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def user_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test touches the cache folder of whoever runs them."""
+    kept = os.environ.get("HEADWATER_CACHE_DIR")
+    os.environ["HEADWATER_CACHE_DIR"] = str(tmp_path_factory.mktemp("user-cache"))
+    yield
+    if kept is None:
+        del os.environ["HEADWATER_CACHE_DIR"]
+    else:
+        os.environ["HEADWATER_CACHE_DIR"] = kept

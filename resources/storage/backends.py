@@ -7,10 +7,13 @@ relative to the backend's root. What a path or a set of files is, is decided in 
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import io
 import os
 import threading
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeVar
 
@@ -56,13 +59,16 @@ class Backend(Protocol):
 class S3Backend:
     """One bucket and prefix. Endpoint, region and credentials come from the environment and AWS's own files."""
 
-    def __init__(self, bucket: str, prefix: str) -> None:
+    def __init__(self, bucket: str, prefix: str, *, kept: Path) -> None:
+        """`kept` is a local folder in which it is noted that the server keeps to conditions."""
         import s3fs
 
         self.bucket = bucket
         self.prefix = f"{prefix}/" if prefix else ""
         self.fs = s3fs.S3FileSystem(use_listings_cache=False, skip_instance_cache=False)
         self._bucket_seen = False
+        self._conditions_seen = False
+        self._kept = kept
 
     def below(self, prefix: str) -> Iterator[tuple[str, int, str]]:
         for page in self._pages(Prefix=self.prefix + prefix):
@@ -116,6 +122,11 @@ class S3Backend:
 
     def put(self, key: str, data: bytes, *, match: str | None = None, absent: bool = False) -> str:
         condition = {"IfMatch": match} if match is not None else {"IfNoneMatch": "*"} if absent else {}
+        if condition:
+            self._see_conditions()
+        return self._put(key, data, condition)
+
+    def _put(self, key: str, data: bytes, condition: dict[str, str]) -> str:
         token = os.urandom(12).hex()
         for attempt in range(_ATTEMPTS):
             try:
@@ -184,6 +195,40 @@ class S3Backend:
             except FileNotFoundError:
                 raise _no_bucket(self.bucket) from None
             self._bucket_seen = True
+
+    def _see_conditions(self) -> None:
+        """Some servers that speak S3 ignore conditions, and every compare-and-swap would be a plain overwrite: ask once."""
+        if self._conditions_seen:
+            return
+        note = (
+            self._kept / f"conditions-{hashlib.sha256(f'{self.fs.s3.meta.endpoint_url} {self.bucket}'.encode()).hexdigest()[:24]}"
+        )
+        if not note.exists():
+            self._probe_conditions()
+            with suppress(OSError):
+                note.parent.mkdir(parents=True, exist_ok=True)
+                note.touch()
+        self._conditions_seen = True
+
+    def _probe_conditions(self) -> None:
+        key = f".headwater/probe-{os.urandom(8).hex()}"
+        self._put(key, b"first", {"IfNoneMatch": "*"})
+        try:
+            for condition in ({"IfNoneMatch": "*"}, {"IfMatch": '"00000000000000000000000000000000"'}):
+                try:
+                    self._put(key, b"second", condition)
+                except Lost:
+                    continue
+                except OSError as error:
+                    if error.errno not in (errno.ENOSYS, errno.EINVAL):
+                        raise
+                raise HeadwaterError(
+                    f"the server of s3://{self.bucket} ignores conditions (If-Match, If-None-Match): edits could be lost",
+                    rule="s3-no-conditions",
+                    fix="use a server that supports conditional writes, as Amazon S3 and current MinIO do",
+                )
+        finally:
+            self.delete(key)
 
     def _call(self, method: str, **arguments: Any) -> Any:
         return self._guarded(lambda: self.fs.call_s3(method, Bucket=self.bucket, **arguments))

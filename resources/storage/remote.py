@@ -47,7 +47,7 @@ class FsspecStorage:
             split_path(prefix)
         self.backend: Backend
         if parts.scheme == "s3":
-            self.backend = S3Backend(parts.netloc, prefix)
+            self.backend = S3Backend(parts.netloc, prefix, kept=cache_folder() / "remotes")
         else:
             self.backend = MemoryBackend(f"{parts.netloc}/{prefix}")
         digest = hashlib.sha256(self.url.encode()).hexdigest()[:24]

@@ -106,6 +106,31 @@ def test_an_answer_lost_on_the_way_is_not_a_conflict(s3: FsspecStorage, monkeypa
 
 
 @pytest.mark.s3
+@pytest.mark.parametrize("ignored", ["IfMatch", "IfNoneMatch"])
+def test_a_server_that_ignores_conditions_is_refused(
+    s3: FsspecStorage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ignored: str
+) -> None:
+    s3.backend._kept = tmp_path / "kept"  # type: ignore[attr-defined]
+    real = s3.backend._call  # type: ignore[attr-defined]
+
+    def careless(method: str, **arguments: object) -> object:
+        arguments.pop(ignored, None)
+        return real(method, **arguments)
+
+    s3.write("f", b"one")
+    with monkeypatch.context() as patch:
+        patch.setattr(s3.backend, "_call", careless)
+        for expect in (ABSENT, bytes_oid(b"one")):
+            with pytest.raises(HeadwaterError) as caught:
+                s3.write("f", b"two", expect=expect)
+            assert caught.value.rule == "s3-no-conditions"
+    assert content(s3) == {"f": b"one"}
+    assert [key for key, _size, _version in s3.backend.below("")] == ["f"], "the probe is gone"
+    s3.write("f", b"two", expect=bytes_oid(b"one"))
+    assert [note.name.startswith("conditions-") for note in (tmp_path / "kept").iterdir()] == [True]
+
+
+@pytest.mark.s3
 def test_large_files_go_up_in_parts(s3: FsspecStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import s3fs.core
 
