@@ -64,12 +64,11 @@ def unzip(app: App, file: str, folder: str | None) -> None:
     Example:
       headwater tables unzip shop.zip lesson-1
     """
-    from resources.storage import open_storage
     from resources.tables.archive import unzip as unpack
 
     source = Path(file)
     target = Path(folder or source.stem)
-    made = unpack(source, open_storage(target.parent), target.name, name=source.name)
+    made = unpack(source, target, name=source.name)
     for path, reason in made.left_out:
         app.note(f"left out {path}: {reason}")
     record = {"path": str(target), "files": sorted(made.files), "left_out": [list(pair) for pair in made.left_out]}

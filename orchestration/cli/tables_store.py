@@ -25,10 +25,7 @@ def init(app: App, folder: str) -> None:
     from schemas.tables import gitfiles
 
     target = Path(folder)
-    if (target / "project.yaml").exists():
-        raise Refused(
-            "there is a project already", rule="project-exists", path=str(target / "project.yaml"), fix="name another folder"
-        )
+    _refuse_present(target)
     name = target.resolve().name or "project"
     files = {
         "project.yaml": gitfiles.FIRST_PROJECT.replace("@name@", _yaml_text(name)).encode(),
@@ -51,15 +48,10 @@ def _yaml_text(text: str) -> str:
 
 def _write(app: App, target: Path, files: dict[str, bytes]) -> None:
     """Write the files of a new project, with the git files and an empty history, and leave alone what is there."""
-    from resources.storage import open_storage
-    from resources.storage.base import ABSENT
-    from schemas.errors import Conflict
     from schemas.ids import new_ulid
     from schemas.tables import gitfiles
     from schemas.tables.history import header_line
 
-    target.mkdir(parents=True, exist_ok=True)
-    storage = open_storage(target)
     everything = {
         **files,
         ".gitignore": gitfiles.GITIGNORE.encode(),
@@ -67,11 +59,14 @@ def _write(app: App, target: Path, files: dict[str, bytes]) -> None:
         "history.log": header_line(new_ulid()),
     }
     for path, data in everything.items():
+        place = target / path
+        place.parent.mkdir(parents=True, exist_ok=True)
         try:
-            storage.write(path, data, expect=ABSENT)
-            app.emit({"path": str(target / path), "written": True}, f"wrote {target / path}")
-        except Conflict:
-            app.emit({"path": str(target / path), "written": False}, f"{target / path} is there already")
+            with place.open("xb") as file:
+                file.write(data)
+            app.emit({"path": str(place), "written": True}, f"wrote {place}")
+        except FileExistsError:
+            app.emit({"path": str(place), "written": False}, f"{place} is there already")
     app.say(f'Next: headwater build, or headwater tables exec "SELECT …" in {target}')
 
 
@@ -92,10 +87,7 @@ def import_(app: App, files: tuple[str, ...], into: str) -> None:
     from assets.tables.importing import import_files
 
     target = Path(into)
-    if (target / "project.yaml").exists():
-        raise Refused(
-            "there is a project already", rule="project-exists", path=str(target / "project.yaml"), fix="name another folder"
-        )
+    _refuse_present(target)
     if not files:
         raise UsageError("name at least one file", rule="usage")
     made, notes = import_files([Path(file) for file in files])

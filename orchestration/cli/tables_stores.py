@@ -71,11 +71,20 @@ class Opened:
         return path
 
     def settle(self) -> Outcome:
-        """After text and database were brought to say the same: prove it, and let the engine know the file as its own."""
+        """After text and database were brought to say the same: prove it, and let the engine know the file as its own.
+
+        Where only the spelling of the schema differs (a table that SQL made), the database is built again: not a row is lost.
+        """
         from assets.engine.model import Policy
 
-        self.app.engine().refresh()
-        return self.app.engine().build_one(self.ref(), Policy())
+        engine = self.app.engine()
+        engine.refresh()
+        outcome = engine.build_one(self.ref(), Policy())
+        if outcome.result is Result.REFUSED:
+            questions = engine.questions([glob(self.ref())])
+            if questions and not any(questions[0].difference.data.get(word, 1) for word in ("added", "changed", "removed")):
+                outcome = engine.build_one(self.ref(), Policy(confirm=frozenset({questions[0].plan})))
+        return outcome
 
     def require_settled(self) -> Path:
         """The database, when it says what the text says; built when there is none. Raises Refused while they differ."""

@@ -6,7 +6,10 @@ zipfile). What the files say is checked by the store after unpacking.
 
 from __future__ import annotations
 
+import os
+import shutil
 import stat
+import tempfile
 import unicodedata
 import zipfile
 import zlib
@@ -16,7 +19,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import IO
 
-from resources.storage.base import ABSENT, Change, Storage
+from resources.storage.base import Storage
 from schemas.errors import HeadwaterError, Refused
 from schemas.paths import check_path, collisions
 
@@ -190,23 +193,53 @@ def _bytes(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, room: int
     return b"".join(parts)
 
 
-def unzip(source: Path, storage: Storage, root: str, *, name: str) -> Archive:
-    """Unpack the zip `source` into the folder `root` of `storage`: all files or none.
+def unzip(source: Path, target: Path, *, name: str) -> Archive:
+    """Unpack the zip `source` into the local folder `target`: a new folder appears with all files or not at all.
 
-    Raises Refused when one of the files is already there with other bytes, else as `read_zip`.
+    Into a folder that holds something, only files that are not there yet are written. Raises Refused (rule `zip-exists`), before
+    anything is written, when one is there with other bytes, else as `read_zip`.
     """
     archive = read_zip(source, name)
-    prefix = f"{root}/" if root else ""
-    changes: list[Change] = []
-    for path, data in sorted(archive.files.items()):
-        if storage.stat(prefix + path) is None:
-            changes.append(Change(prefix + path, data, ABSENT))
-        elif storage.read(prefix + path) != data:
-            raise Refused(
-                f"{prefix + path} is already there with other content",
-                rule="zip-exists",
-                path=prefix + path,
-                fix="unpack into an empty folder and compare with `headwater tables diff`",
-            )
-    storage.commit(changes, label=f"unzip {name}")
+    if not target.is_symlink() and target.is_dir() and any(target.iterdir()):
+        _fill(archive, target)
+        return archive
+    if target.is_symlink() or (target.exists() and not target.is_dir()):
+        raise Refused("is no folder", rule="zip-exists", path=str(target), fix="name a new folder")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        _fill(archive, made)
+        made.chmod(0o777 & ~_umask())
+        made.replace(target)
+    except BaseException:
+        shutil.rmtree(made, ignore_errors=True)
+        raise
     return archive
+
+
+def _fill(archive: Archive, folder: Path) -> None:
+    for path, data in archive.files.items():
+        present = folder / path
+        if present.is_symlink() or (present.exists() and (not present.is_file() or present.read_bytes() != data)):
+            raise Refused(
+                "is already there with other content",
+                rule="zip-exists",
+                path=str(present),
+                fix="unpack into a new folder and compare with `headwater tables diff`",
+            )
+        if any(parent.is_symlink() for parent in present.parents if parent != folder and folder in parent.parents):
+            raise Refused("lies behind a symbolic link", rule="zip-exists", path=str(present), fix="unpack into a new folder")
+    for path, data in sorted(archive.files.items()):
+        present = folder / path
+        if not present.exists():
+            present.parent.mkdir(parents=True, exist_ok=True)
+            with present.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -48,7 +48,7 @@ def test_case_90_zip_and_unzip_give_the_same_files_and_the_same_bytes(tmp_path: 
     (tmp_path / "one/shop/project.yaml").touch()
     assert packed(storage) == first
     (tmp_path / "shop.zip").write_bytes(first)
-    made = unzip(tmp_path / "shop.zip", LocalStorage(tmp_path / "two"), "shop", name="shop.zip")
+    made = unzip(tmp_path / "shop.zip", tmp_path / "two/shop", name="shop.zip")
     assert made.left_out == []
     files = {
         path.relative_to(tmp_path / "two").as_posix(): path.read_bytes()
@@ -88,7 +88,7 @@ def _link() -> zipfile.ZipInfo:
 def test_case_91_a_zip_that_leads_out_is_refused(tmp_path: Path, member: str, rule: str) -> None:
     (tmp_path / "bad.zip").write_bytes(crafted((member, b"id\n")).getvalue())
     with pytest.raises(Refused) as caught:
-        unzip(tmp_path / "bad.zip", LocalStorage(tmp_path / "out"), "shop", name="bad.zip")
+        unzip(tmp_path / "bad.zip", tmp_path / "out/shop", name="bad.zip")
     assert caught.value.rule == rule
     assert not (tmp_path / "out/shop").exists()
 
@@ -164,10 +164,10 @@ def test_one_folder_around_is_taken_off_and_strangers_are_left_out() -> None:
 def test_present_files_are_not_overwritten(tmp_path: Path) -> None:
     storage = lay(tmp_path, PROJECT)
     (tmp_path / "shop.zip").write_bytes(packed(storage))
-    unzip(tmp_path / "shop.zip", storage, "shop", name="shop.zip")
+    unzip(tmp_path / "shop.zip", tmp_path / "shop", name="shop.zip")
     (tmp_path / "shop/data/order.csv").write_bytes(b"id\n7\n")
     with pytest.raises(Refused) as caught:
-        unzip(tmp_path / "shop.zip", storage, "shop", name="shop.zip")
+        unzip(tmp_path / "shop.zip", tmp_path / "shop", name="shop.zip")
     assert caught.value.rule == "zip-exists"
     assert (tmp_path / "shop/data/order.csv").read_bytes() == b"id\n7\n"
 
