@@ -15,11 +15,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from assets.engine import fingerprint as prints
 from assets.engine.cache import BuildCache, CacheEntry
 from assets.engine.checks import Checks
+from assets.engine.graph import Node
 from assets.engine.model import Difference, Outcome, Ownership, Policy, Progress, Question, Ref, Result
 from assets.engine.ownership import Verdict, all_equal, classify, decide, plan_digest, worst
-from assets.engine.places import SIDECARS, Key, Places, scratch_name
+from assets.engine.places import MANIFEST, SIDECARS, Key, Places, scratch_name
 from assets.engine.provenance import InputRecord, OutputFile, Provenance, Records
 from assets.engine.publish import Publication, Publisher, collect_outputs
 from assets.engine.recipe import Confirm, Place, Recipe, Reproducibility, Summary
@@ -29,6 +31,7 @@ from schemas.errors import HeadwaterError, InputChanged, InvalidText, Refused
 from schemas.oid import json_oid
 
 if TYPE_CHECKING:
+    from assets.engine.items import ItemReader
     from resources.workspace import Workspace
 
 RETRIES = 2
@@ -49,6 +52,14 @@ class Made:
     summary: dict[str, Any]
     how: str
     pictures: dict[str, bytes] = field(default_factory=dict)
+    entries: tuple[tuple[str, str, int], ...] | None = None
+    """(key, oid, size) of every item of a set, whose record lists the manifest alone."""
+    staging: Path | None = None
+    """Machine state with files of items, of no use once they are published."""
+
+    def recorded(self, outputs: tuple[OutputFile, ...]) -> tuple[OutputFile, ...]:
+        """Those of `outputs` that the record lists."""
+        return outputs if self.entries is None else tuple(one for one in outputs if one.path.endswith(f"/{MANIFEST}"))
 
     def oids(self) -> dict[Key, str]:
         return {output.key: output.oid for output in self.outputs}
@@ -124,7 +135,9 @@ class Builder:
                 raise HeadwaterError(
                     standing.trouble or "its inputs are not known", rule="upstream-missing", fix="build its inputs"
                 )
-            outcome = self._bring_up(standing, standing.fingerprint, policy, progress)
+            if standing.node.recipe.items is not None:
+                standing = self.observer.full_standing(ref)
+            outcome = self._bring_up(standing, standing.fingerprint or "", policy, progress)
         self.observer.forget_artifact(ref)
         return outcome
 
@@ -185,7 +198,7 @@ class Builder:
     # the decision
 
     def _bring_up(self, standing: Standing, fingerprint: str, policy: Policy, progress: Progress) -> Outcome:
-        """With the lock held and something to do: restore or build, decide whose the files in the way are, publish."""
+        """With the lock held and something to do: ask where that needs no building, make the outputs, put them in place."""
         node, present = standing.node, standing.present
         plan = plan_digest(fingerprint, present)
         confirm = self.confirm(standing)
@@ -195,30 +208,40 @@ class Builder:
             policy = replace(policy, confirm=policy.confirm | {plan})
         with self.scratch(node.ref) as folder:
             made = self.make(standing, fingerprint, policy, progress, folder)
-            whose = classify(present, standing.record, made.oids())
-            if all_equal(whose) or self._same_content(node.recipe, standing, made, whose):
-                return self.keep_present(standing, fingerprint, made)
-            ownership = worst(whose)
-            verdict = decide(ownership, policy, confirm, plan)
-            if verdict is Verdict.REFUSE:
-                raise self._refusal(standing, ownership, plan)
-            if verdict is Verdict.ASK:
-                self._ask(standing, ownership, plan, policy)
-            rescued: list[str] = []
-            foreign = [key for key, mark in whose.items() if mark in (Ownership.EDITED, Ownership.UNKNOWN)]
-            if foreign:
-                rescued = self.publisher.rescue(node.store, present, foreign)
-            progress(node.ref, "publish", None)
-            record = self._record(standing, fingerprint, made, made.how, made.outputs)
-            self._write_manifests(standing)
-            record = self.publisher.publish(
-                Publication(node.store, node.recipe, made.folder, record, present, keep_backup=confirm is Confirm.ALWAYS)
+            return self.place(standing, fingerprint, made, policy, progress)
+
+    def place(self, standing: Standing, fingerprint: str, made: Made, policy: Policy, progress: Progress) -> Outcome:
+        """Decide whose the files in the way of finished outputs are, and adopt, publish or refuse accordingly."""
+        node, present = standing.node, standing.present
+        plan = plan_digest(fingerprint, present)
+        confirm = self.confirm(standing)
+        whose = classify(present, standing.record, made.oids())
+        if all_equal(whose) or self._same_content(node.recipe, standing, made, whose):
+            return self.keep_present(standing, fingerprint, made)
+        ownership = worst(whose)
+        verdict = decide(ownership, policy, confirm, plan)
+        if verdict is Verdict.REFUSE:
+            raise self._refusal(standing, ownership, plan)
+        if verdict is Verdict.ASK:
+            self._ask(standing, ownership, plan, policy)
+        rescued: list[str] = []
+        foreign = [key for key, mark in whose.items() if mark in (Ownership.EDITED, Ownership.UNKNOWN)]
+        if foreign:
+            rescued = self.publisher.rescue(node.store, present, foreign)
+        progress(node.ref, "publish", None)
+        record = self._record(standing, fingerprint, made, made.how, made.recorded(made.outputs))
+        self._write_manifests(standing, made)
+        record = self.publisher.publish(
+            Publication(
+                node.store, node.recipe, made.folder, record, made.outputs, present, keep_backup=confirm is Confirm.ALWAYS
             )
-            self._keep_inputs(standing)
-        result = Result.RESTORED if made.how == "restored" else Result.BUILT
-        return self._outcome(
-            standing, result, record, pictures=made.pictures, rescued=tuple(rescued), reasons=self._why(standing)
         )
+        self._keep_inputs(standing)
+        if made.staging is not None:
+            shutil.rmtree(made.staging, ignore_errors=True)
+        result = Result.RESTORED if made.how == "restored" else Result.BUILT
+        why = self._why(standing)
+        return self._outcome(standing, result, record, pictures=made.pictures, rescued=tuple(rescued), reasons=why)
 
     def _why(self, standing: Standing) -> tuple[str, ...]:
         return self.observer.state(standing.node.ref).reasons
@@ -228,10 +251,10 @@ class Builder:
         ours = standing.record is not None and standing.intact
         outputs = tuple(replace(output, oid=standing.present[output.key].oid) for output in made.outputs)
         how = made.how if ours else "adopted"
-        record = self._record(standing, fingerprint, made, how, outputs)
+        record = self._record(standing, fingerprint, made, how, made.recorded(outputs))
         record = replace(record, backups=standing.record.backups if standing.record is not None else ())
         why = self._why(standing)
-        self._write_manifests(standing)
+        self._write_manifests(standing, made)
         self.records.write(record)
         self._keep_inputs(standing)
         result = Result.ADOPTED if not ours else (Result.RESTORED if how == "restored" else Result.BUILT)
@@ -307,7 +330,7 @@ class Builder:
             ]
             with self.scratch(node.ref) as folder:
                 view = self.view(standing, folder)
-                view.built = self._built(standing)
+                view.built = self.last_built(standing)
                 try:
                     difference: Difference = node.recipe.preview.load()(view, paths)
                     return difference
@@ -379,10 +402,13 @@ class Builder:
     def view(self, standing: Standing, folder: Path) -> View:
         """The verified view of the artifact's inputs."""
         upstream: dict[str, list[Path]] = {}
+        readers: dict[str, ItemReader] = {}
         for declared in standing.node.recipe.inputs:
             if declared.artifact is not None:
                 node = self.observer.graph.node(Ref(standing.node.ref.kind, standing.node.ref.store, declared.artifact))
                 upstream[declared.role] = self.places.local_outputs(node.store, node.recipe, folder / "inputs" / declared.role)
+                if node.recipe.items is not None:
+                    readers[declared.role] = self._reader(node, standing.roles[declared.role])
         record = standing.record
         fetched = folder / "inputs"
         fetched.mkdir(exist_ok=True)
@@ -392,31 +418,85 @@ class Builder:
             self.checks.with_findings(standing.roles),
             fetched,
             upstream,
+            readers,
             previous_digests={role: entry.digest for role, entry in record.inputs.items()} if record is not None else {},
         )
+
+    def _reader(self, node: Node, held: RoleInput) -> ItemReader:
+        from assets.engine.items import ItemReader
+
+        spot = self.places.spot(node.store, (node.recipe.outputs[0].place, node.recipe.outputs[0].path))
+        records = None if node.recipe.item_files else self.places.item_records(node.ref)
+        return ItemReader(spot.storage, spot.path, held.files, records)
 
     def make(self, standing: Standing, fingerprint: str, policy: Policy, progress: Progress, folder: Path) -> Made:
         """The outputs of the fingerprint in `folder`: restored from the build cache, else built and kept there."""
         recipe, ref = standing.node.recipe, standing.node.ref
+        if recipe.items is not None:
+            return self.make_items(standing, progress, folder, afresh=policy.force)
         if policy.use_cache and not policy.force:
             entry = self.cache.find(fingerprint, recipe)
             if entry is not None:
                 progress(ref, "restore", None)
                 if self.cache.restore(entry, folder / "outputs"):
                     return Made(folder, entry.outputs, entry.output_digest, entry.summary, "restored")
-        made = self.run(standing, progress, folder)
+        made = self.run(standing, progress, folder, fold=not policy.force)
         if policy.use_cache:
             self.cache.keep(CacheEntry(fingerprint, made.outputs, made.output_digest, made.summary), folder / "outputs")
         return made
 
-    def run(self, standing: Standing, progress: Progress, folder: Path) -> Made:
-        """Run the recipe's body in `folder`; raises InputChanged when an input was edited meanwhile."""
+    def make_items(self, standing: Standing, progress: Progress, folder: Path, *, afresh: bool = False) -> Made:
+        """The set of items in `folder`: only the stale ones are built, all of them with `afresh`."""
+        from assets.engine.items import ItemBuild, ItemRecords, manifest_root, ours_by_oid, set_outputs
+
+        node = standing.node
+        progress(node.ref, "build", 0.0)
+        records = folder / "items.sqlite" if afresh else self.places.item_records(node.ref)
+        staging = folder / "staging" if afresh else records.with_suffix("")
+        listed = standing.record.output_oids() if standing.record is not None else {}
+        with ItemRecords(records) as known:
+            build = ItemBuild(
+                node.recipe,
+                prints.item_base(node.ref.kind, node.recipe, standing.parameters, standing.libraries),
+                self.view(standing, folder),
+                Scratch(folder),
+                standing.parameters,
+                known,
+                staging,
+                {}
+                if afresh
+                else ours_by_oid(node.recipe, standing.present, listed, lambda key: self.places.spot(node.store, key)),
+            )
+            done = build.run(lambda fraction: progress(node.ref, "build", fraction))
+        if afresh and not node.recipe.item_files:
+            with ItemRecords(self.places.item_records(node.ref)) as kept, ItemRecords(records) as fresh:
+                kept.take_over(fresh)
+        self._verify_upstream(standing)
+        _, outputs = set_outputs(node.recipe, done.entries)
+        summary = Summary(counts={"items": len(done.entries), "built": done.built, "removed": done.removed})
+        return Made(
+            folder,
+            outputs,
+            manifest_root(done.entries),
+            summary.to_json(),
+            "built",
+            entries=tuple(sorted(done.entries)),
+            staging=staging,
+        )
+
+    def run(self, standing: Standing, progress: Progress, folder: Path, *, fold: bool = False) -> Made:
+        """Run the recipe's body in `folder`; raises InputChanged when an input was edited meanwhile.
+
+        With `fold`, a recipe that can is given its previous output and what changed since, where that is known.
+        """
         recipe, ref = standing.node.recipe, standing.node.ref
+        if recipe.items is not None:
+            return self.make_items(standing, progress, folder, afresh=True)
         progress(ref, "build", None)
         scratch = Scratch(folder)
         view = self.view(standing, folder)
         try:
-            summary: Summary = recipe.body.load()(view, scratch, standing.parameters)
+            summary = self._body(standing, view, scratch, fold=fold)
         except Exception:
             # A body that stumbled over an edit in mid-read is no failure of the recipe.
             view.verify()
@@ -435,6 +515,19 @@ class Builder:
                 fix="this is an error in the recipe: report it",
             )
         return Made(folder, outputs, digest, summary.to_json(), "built", summary.pictures)
+
+    def _body(self, standing: Standing, view: View, scratch: Scratch, *, fold: bool) -> Summary:
+        recipe = standing.node.recipe
+        if fold and recipe.fold is not None:
+            from assets.engine.folded import deltas, previous_copy
+
+            changed = deltas(self.observer, standing)
+            previous = previous_copy(self.places, standing, scratch.folder / "previous") if changed is not None else None
+            if previous is not None:
+                folded: Summary = recipe.fold.load()(view, scratch, standing.parameters, previous, changed)
+                return folded
+        summary: Summary = recipe.body.load()(view, scratch, standing.parameters)
+        return summary
 
     def _verify_upstream(self, standing: Standing) -> None:
         for held in standing.roles.values():
@@ -467,11 +560,14 @@ class Builder:
             sequence=standing.record.sequence + 1 if standing.record is not None else 1,
         )
 
-    def _write_manifests(self, standing: Standing) -> None:
-        """Keep what was read, so that a later `explain` can name the files that changed."""
+    def _write_manifests(self, standing: Standing, made: Made) -> None:
+        """Keep what was read, so that a later `explain` can name the files that changed, and what a set of items holds."""
         for held in standing.roles.values():
             if held.root is not None:
-                self.records.write_manifest(held.root, held.files)
+                self.records.write_manifest(held.root, lambda held=held: held.files)  # type: ignore[misc]  # bound per role
+        entries = made.entries
+        if entries is not None:
+            self.records.write_manifest(made.output_digest, lambda: entries)
 
     def _keep_inputs(self, standing: Standing) -> None:
         """Keep the text of the recipe's `keep` roles among the objects. Only a help for previews: what cannot be kept is not."""
@@ -485,7 +581,7 @@ class Builder:
                     with suppress(HeadwaterError, OSError):
                         self.workspace.objects.put(root / (prefix + path), oid=oid)
 
-    def _built(self, standing: Standing) -> Built | None:
+    def last_built(self, standing: Standing) -> Built | None:
         """The last build as `preview` sees it, None when its manifests are gone."""
         record = standing.record
         if record is None:

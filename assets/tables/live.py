@@ -22,7 +22,7 @@ from resources.tables.records import Cells, Change
 from schemas.errors import HeadwaterError
 from schemas.findings import Finding, Severity, found, rule
 from schemas.tables.model import Project, Table
-from schemas.tables.sql import quote, quote_all, sqlite_ddl
+from schemas.tables.sql import quote, quote_all
 from schemas.tables.types import BadCell, ColumnType
 
 CELL = rule("live-cell", Severity.ERROR, "Every value in the live database can be written as a cell of its column's type.")
@@ -97,26 +97,9 @@ def build_database(project: Project, texts: dict[str, TableText], path: Path) ->
 
     Raises InvalidText when a cell breaks a rule.
     """
-    from assets.tables.sqlite import insert
+    from assets.tables.sqlite import load
 
-    statements = sqlite_ddl(project)
-    tables = [statement for statement in statements if statement.lstrip()[:12].upper() == "CREATE TABLE"]
-    run(path, tables)
-    insert(path, texts, {name for name, text in texts.items() if text.table.primary_key})
-    run(path, [statement for statement in statements if statement not in tables])
-
-
-def run(path: Path, statements: Sequence[str]) -> None:
-    """Run statements in one transaction on a scratch database, without journal or foreign keys."""
-    connection = apsw.Connection(str(path))
-    try:
-        for setting in ("journal_mode=OFF", "synchronous=OFF", "foreign_keys=OFF"):
-            connection.execute(f"PRAGMA {setting}")
-        with connection:
-            for statement in statements:
-                connection.execute(statement)
-    finally:
-        connection.close()
+    load(path, project, texts)
 
 
 @contextmanager

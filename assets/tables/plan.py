@@ -19,7 +19,7 @@ from resources.tables.records import split_records
 from schemas.oid import file_oid
 
 if TYPE_CHECKING:
-    from assets.engine.view import View
+    from assets.engine.view import Built, View
 
 SHOWN_ROWS = 10
 """Rows per table in the lines of a plan."""
@@ -47,7 +47,11 @@ def version(view: View) -> Version:
 
 def built(view: View) -> tuple[Version, str] | None:
     """The text of the last build and the oid of the file it made, when every byte of that text can still be read."""
-    last = view.built
+    return kept_text(view.built, view.workspace_path(""))
+
+
+def kept_text(last: Built | None, shown: str) -> tuple[Version, str] | None:
+    """As `built`; `shown` is the store's folder with a final `/`."""
     if last is None or DATABASE not in last.outputs:
         return None
     oids = {**last.files.get("project", {}), **last.files.get("data", {})}
@@ -57,7 +61,12 @@ def built(view: View) -> tuple[Version, str] | None:
     def read(path: str) -> bytes | None:
         return last.read(oids[path]) if path in oids else None
 
-    return Version("the last build", read, tuple(oids), view.workspace_path(""), oids), last.outputs[DATABASE]
+    return Version("the last build", read, tuple(oids), shown, oids), last.outputs[DATABASE]
+
+
+def is_as_built(path: Path, oid: str) -> bool:
+    """Whether the database at `path` still is, byte by byte, the file with this oid, with nothing in a journal beside it."""
+    return path.is_file() and not path.is_symlink() and not _has_sidecar(path) and file_oid(path) == oid
 
 
 def plan(text: Version, path: Path, last: tuple[Version, str] | None = None, scratch: Path | None = None) -> Difference:
@@ -72,7 +81,7 @@ def plan(text: Version, path: Path, last: tuple[Version, str] | None = None, scr
         return _without(text, f"{path.name} {problem.message}", unreadable=True)
     if not counts:
         return _without(text, f"{path.name} holds no tables", unreadable=False)
-    if last is not None and file_oid(path) == last[1] and not _has_sidecar(path):
+    if last is not None and is_as_built(path, last[1]):
         compared = compare_texts(last[0], text)
         rows = sum(counts.values()) + sum(table.added - table.removed for table in compared.tables)
     else:
