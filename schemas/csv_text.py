@@ -15,6 +15,7 @@ import io
 import re
 import unicodedata
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import BinaryIO
 
 from schemas.csv_write import BLANK_LINE, CONTROL, Row, write, write_cell, write_row
@@ -44,7 +45,7 @@ _BLOCK = MIB
 _RECORD_LIMIT = 64 * MIB
 _CLOSE = re.compile(r'[^"]*+(?:""[^"]*+)*+"')
 _PLAIN = re.compile(r'[^",\r]*+')
-_CELL = re.compile(r'(?:"[^"]*+(?:""[^"]*+)*+"|[^",]*+)(?:,|\Z)')
+_CELL = re.compile(r'("[^"]*+(?:""[^"]*+)*+"|[^",]*+)(,|\Z)')
 _CONTROLS = re.compile("[\0\x80-\x9f]")
 _C1_LEAD = b"\xc2"
 _CONFLICT_LINE = re.compile(r"(?:<{7}|={7}|>{7})(?: |\Z)")
@@ -66,7 +67,7 @@ class Record:
 
     def spans(self) -> list[tuple[int, int]]:
         """(start, end) of each cell in `raw`, quotes included."""
-        return _cell_spans(self.raw)
+        return list(_cell_spans(self.raw))
 
     def quoted(self, index: int) -> bool:
         """Whether the cell at `index` is written in quotes."""
@@ -74,8 +75,7 @@ class Record:
 
     def position(self, index: int) -> tuple[int, int]:
         """(line, column), from 1, where the cell at `index` begins; past the last cell, where the record ends."""
-        spans = self.spans()
-        start = spans[index][0] if index < len(spans) else len(self.raw)
+        start = next((start for start, _ in islice(_cell_spans(self.raw), index, None)), len(self.raw))
         return _position(self.raw, start, self.line)
 
     def __repr__(self) -> str:
@@ -378,20 +378,17 @@ def _position(raw: str, offset: int, line: int) -> tuple[int, int]:
     return line + raw.count("\n", 0, offset), offset - before
 
 
-def _cell_spans(raw: str) -> list[tuple[int, int]]:
-    spans: list[tuple[int, int]] = []
+def _cell_spans(raw: str) -> Iterator[tuple[int, int]]:
     at = 0
     while True:
         match = _CELL.match(raw, at)
         if match is None:
-            spans.append((at, len(raw)))
-            return spans
-        end = match.end()
-        closed = end > at and raw[end - 1] == "," and not (end == len(raw) and raw[at:end].count('"') % 2)
-        spans.append((at, end - 1 if closed else end))
-        if not closed:
-            return spans
-        at = end
+            yield at, len(raw)
+            return
+        yield match.span(1)
+        if not match[2]:
+            return
+        at = match.end()
 
 
 def _scan(body: str, inside: bool) -> tuple[bool, int, int]:

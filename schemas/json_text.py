@@ -31,6 +31,7 @@ from schemas.text import (
     TextFile,
     decode,
     has_lone_surrogate,
+    shown,
 )
 
 SYNTAX = rule("json-syntax", Severity.ERROR, "JSON follows the grammar of RFC 8259.")
@@ -41,7 +42,7 @@ _BRACKET = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[\]{}]')
 _SPACE = re.compile(r"[ \t\n\r]*+")
 _STRING = re.compile(r'"(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*+"')
 _STRING_PART = re.compile(r'"(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*+')
-_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*+)(\.[0-9]++)?([eE][-+]?[0-9]++)?(?![0-9.eE+-])")
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*+)(\.[0-9]++)?([eE][-+]?[0-9]++)?(?![\w.+-])")
 _WORD = re.compile(r"[-+.\w]++")
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")
 _LONG_NUMBER = re.compile(r"[0-9]{19}")
@@ -327,13 +328,13 @@ def _key(file: TextFile, top: _Open, at: int, spans: dict[Pointer, Span]) -> int
     if key in top.items:
         first = file.position(spans[(*top.pointer, key)].key_start)[0]
         line, column = file.position(at)
-        message = f"the key {key!r} is on line {first} and again on line {line}"
+        message = f"the key {shown(key)} is on line {first} and again on line {line}"
         fix = "remove or rename one of the two"
         raise InvalidText([found(DUPLICATE_KEY, file.path, message, line=line, column=column, fix=fix, value=key)])
     top.key, top.key_start, top.key_end = key, at, end
     colon = _skip(text, end)
     if not text.startswith(":", colon):
-        file.fail(SYNTAX, colon, f"expected ':' after the key {key!r}", fix="write ':' and a value")
+        file.fail(SYNTAX, colon, f"expected ':' after the key {shown(key)}", fix="write ':' and a value")
     return _skip(text, colon + 1)
 
 

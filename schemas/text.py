@@ -169,12 +169,19 @@ def invalid_bytes(body: bytes, error: UnicodeDecodeError, path: str, *, shift: i
         message, fix = "half of a surrogate pair is stored as if it were a character", "write the whole character in UTF-8"
         broken = SURROGATE
     else:
-        likely = "Windows-1252 (a Windows or Excel file)" if 0x80 <= bad <= 0x9F else "Windows-1252 or Latin-1"
+        likely = "in Windows-1252 (a Windows or Excel file)" if 0x80 <= bad <= 0x9F else "in Windows-1252 or Latin-1"
+        if bad >= 0xC0 and body[start + 1 : start + 2] and 0x80 <= body[start + 1] <= 0xBF:
+            likely = "damaged"
         if start + 1 >= len(body) or error.reason == "unexpected end of data":
             likely = "cut off in the middle of a character"
-        message = f"byte 0x{bad:02x} at offset {start + shift} is not UTF-8; the file is probably {likely}"
+        message = f"byte 0x{bad:02x} at offset {start + shift} is not UTF-8; it is probably {likely}"
         fix, broken = "save the file again as UTF-8", ENCODING
     return InvalidText([found(broken, path, message, line=line, column=column, fix=fix, value=f"0x{bad:02x}")])
+
+
+def shown(text: str) -> str:
+    """`text` as a message quotes it: cut to 60 characters, control characters escaped."""
+    return repr(text if len(text) <= 60 else text[:59] + "…")
 
 
 def has_lone_surrogate(text: str) -> bool:

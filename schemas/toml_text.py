@@ -16,7 +16,7 @@ from schemas.document import Document, Pointer, Span, Value
 from schemas.edit import Edit
 from schemas.errors import InvalidText
 from schemas.findings import Severity, found, rule
-from schemas.text import DUPLICATE_KEY, MIB, NUMBER_FINITE, NUMBER_RANGE, TOO_DEEP, TOO_MANY, Limits, TextFile, decode
+from schemas.text import DUPLICATE_KEY, MIB, NUMBER_FINITE, NUMBER_RANGE, TOO_DEEP, TOO_MANY, Limits, TextFile, decode, shown
 from schemas.toml_write import write
 
 __all__ = ["Scanner", "TomlDocument", "read", "write"]
@@ -232,19 +232,25 @@ class Scanner:
                 if not self._closes(top):
                     following = self._item(top)
                     if following is None:
-                        return False
+                        return self._stop(stack)
                     pointer, key_start, key_end = following
                     continue
             else:
                 end = self._scalar_end()
                 if end is None:
-                    return False
+                    return self._stop(stack)
                 self.at = end
                 self._note(pointer, Span(start, end, key_start, key_end, mark))
             following = self._after(stack)
             if following is None:
-                return not stack
+                return not stack or self._stop(stack)
             pointer, key_start, key_end = following
+
+    def _stop(self, stack: list[_Open]) -> bool:
+        """The text is not TOML from here on; at its end, what matters is where the open bracket stands."""
+        if stack and self.at >= len(self.text):
+            self.at = stack[-1].start
+        return False
 
     def _after(self, stack: list[_Open]) -> tuple[Pointer, int, int] | None:
         """What follows a finished value: the next item's place, or None at the end of the outermost value or an error."""
@@ -315,7 +321,7 @@ class Scanner:
             below = [span for known, span in self.spans.items() if known[: len(pointer)] == pointer]
             earlier = below[0] if below else Span(at, at)
         first = self.file.position(earlier.key_start if earlier.key_start >= 0 else earlier.start)[0]
-        message = f"{name!r} is on line {first} and again on line {line}"
+        message = f"{shown(name)} is on line {first} and again on line {line}"
         fix = "remove or rename one of the two"
         raise InvalidText([found(DUPLICATE_KEY, self.file.path, message, line=line, column=column, fix=fix, value=name)])
 
@@ -372,6 +378,9 @@ def _syntax(file: TextFile, message: str, stopped: int) -> InvalidText:
     """tomllib's error in our shape; where it says `end of document`, the place our scanner stopped at."""
     place = _PLACE.search(message)
     text = message[: place.start()] if place else message
-    line, column = (int(place[1]), int(place[2])) if place and place[1] else file.position(min(stopped, len(file.text)))
+    if place and place[1] and not text.startswith("Unclosed"):
+        line, column = int(place[1]), int(place[2])
+    else:
+        line, column = file.position(min(stopped, len(file.text)))
     finding = found(SYNTAX, file.path, f"not TOML: {text[:1].lower()}{text[1:]}", line=line, column=column, fix="correct it here")
     return InvalidText([finding])

@@ -29,6 +29,7 @@ from schemas.text import (
     TextFile,
     decode,
     has_lone_surrogate,
+    shown,
 )
 from schemas.yaml_scalars import BASED, FALSES, FLOAT, INTEGER, NULLS, OLD_BOOLEANS, OLD_NUMBER, SPECIAL, TRUES, reads_as_other
 from schemas.yaml_write import write
@@ -47,6 +48,20 @@ AMBIGUOUS = rule("yaml-ambiguous", Severity.WARNING, "Values that YAML 1.1 and 1
 
 _COLON = re.compile(r"[ \t]*:")
 _NEXT_DASH = re.compile(r"(?:[ \t]*(?:#[^\n]*)?\r?\n)*[ \t]*-")
+_DIRECTIVE = re.compile("^%", re.MULTILINE)
+_WORDINGS = (
+    (
+        "mapping values are not allowed here",
+        "not YAML: ': ' stands where no key can be (indentation? quotes?)",
+    ),
+    (
+        "expected <block end>",
+        "not YAML: this does not belong to what stands above it (indentation? quotes?)",
+    ),
+    ("expected '<document start>'", "not YAML: text follows the end of the value"),
+    ("'\\t' that cannot start any token", "not YAML: a tab stands where only spaces may"),
+    ("could not find expected ':'", "not YAML: the key has no ':'"),
+)
 _BAD_CHARACTER = re.compile("[\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufeff\ufffe\uffff]")
 
 
@@ -71,14 +86,14 @@ def read_file(file: TextFile, *, limits: Limits = Limits()) -> YamlDocument:  # 
     try:
         return builder.document()
     except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        offset = min(mark.index, len(file.text)) if mark is not None else 0
-        raise _syntax(file, offset, error) from None
+        raise _syntax(file, error) from None
     except YAMLError as error:
         file.fail(SYNTAX, 0, f"not YAML: {str(error).splitlines()[0]}", fix="correct the syntax")
-    except (ValueError, ArithmeticError, LookupError, AttributeError, AssertionError, TypeError) as error:
+    except (ValueError, ArithmeticError, LookupError, AttributeError, AssertionError, TypeError):
         # ruamel trips over some malformed input with errors of its own making (chr() of a huge escape, for example).
-        file.fail(SYNTAX, builder.offset, f"not YAML: {error}", fix="correct the syntax from here on")
+        file.fail(
+            SYNTAX, builder.offset, "not YAML: the text behind this place cannot be read", fix="correct the escapes and numbers"
+        )
 
 
 class YamlDocument(Document):
@@ -149,7 +164,7 @@ class _Builder:
                 end = event.end_mark.index if closed.flow else closed.last_end
                 span = (closed.start, end, "flow" if closed.flow else "block")
             elif kind is kinds.AliasEvent:
-                self._fail_anchor(event, f"the alias *{event.anchor} is used")
+                self._fail_anchor(event, f"the alias *{str(event.anchor)[:60]} is used")
             elif kind is kinds.DocumentStartEvent:
                 self._begin(event)
                 continue
@@ -167,7 +182,9 @@ class _Builder:
     def _begin(self, event: Any) -> None:
         self._documents += 1
         if event.version is not None or event.tags:
-            self.file.fail(TAG, self.offset, "directives are not allowed", fix="remove the line that begins with %")
+            line = _DIRECTIVE.search(self.file.text)
+            at = line.start() if line else self.offset
+            self.file.fail(TAG, at, "directives are not allowed", fix="remove the line that begins with %")
         if self._documents > 1:
             self.file.fail(DOCUMENTS, self.offset, "a second document begins here", fix="keep one document per file")
 
@@ -203,9 +220,14 @@ class _Builder:
 
     def _refuse_extras(self, event: Any) -> None:
         if event.anchor is not None:
-            self._fail_anchor(event, f"the anchor &{event.anchor} is set")
+            self._fail_anchor(event, f"the anchor &{str(event.anchor)[:60]} is set")
         if event.ctag is not None:
-            self.file.fail(TAG, event.start_mark.index, f"the tag {event.tag} is used", fix="remove the tag")
+            self.file.fail(
+                TAG,
+                event.start_mark.index,
+                f"the tag {str(event.tag).replace('tag:yaml.org,2002:', '!!')[:60]} is used",
+                fix="remove the tag",
+            )
 
     def _fail_anchor(self, event: Event, what: str) -> NoReturn:
         self.file.fail(ANCHOR, event.start_mark.index, what, fix="write the value out in each place")
@@ -217,7 +239,7 @@ class _Builder:
             if key == "<<":
                 self.file.fail(ANCHOR, start, "the merge key << is used", fix="write the merged keys out")
             if reads_as_other(key):
-                self._fail_key(event, f"the key {key or '(empty)'} is not read as text by every YAML version")
+                self._fail_key(event, f"the key {shown(key)} is not read as text by every YAML version")
         if has_lone_surrogate(key):
             key = self._join_surrogates(key, start)
         if key in top.items:
@@ -228,7 +250,7 @@ class _Builder:
                     found(
                         DUPLICATE_KEY,
                         self.file.path,
-                        f"the key {key!r} is on line {first} and again on line {line}",
+                        f"the key {shown(key)} is on line {first} and again on line {line}",
                         line=line,
                         column=column,
                         fix="remove or rename one of the two",
@@ -355,12 +377,22 @@ class _Open:
         return (*self.pointer, self.key if self.mapping and self.key is not None else len(self.list))
 
 
-def _syntax(file: TextFile, offset: int, error: Any) -> InvalidText:
-    """ruamel's error in our shape: its problem and context are phrases for people."""
-    line, column = file.position(offset)
+def _syntax(file: TextFile, error: Any) -> InvalidText:
+    """ruamel's error in our words where we have some, at the place a person looks for it."""
+    mark, opened = error.problem_mark or error.context_mark, error.context_mark
     problem = " ".join(str(error.problem or "the text cannot be parsed").split())
-    problem = problem.replace("'\\x00'", "the end of the file").replace("'<stream end>'", "the end of the file")
     context = " ".join(str(error.context or "").split())
-    message = f"not YAML: {problem}" + (f" ({context})" if context else "")
-    fix = "indent with spaces, not tabs" if "\\t" in problem else "correct the syntax at or just before this place"
+    offset = min(mark.index, len(file.text)) if mark is not None else 0
+    fix = "correct the syntax at or just before this place"
+    if opened is not None and mark is not None and not file.text[offset:].strip() and opened.index < offset:
+        offset = opened.index
+        message = "what opens here is never closed"
+        fix = "close the quotes or brackets"
+    else:
+        message = next((ours for theirs, ours in _WORDINGS if theirs in problem), None) or f"not YAML: {problem}" + (
+            f" ({context})" if context else ""
+        )
+    if "\\t" in problem:
+        fix = "write spaces instead of the tab"
+    line, column = file.position(offset)
     return InvalidText([found(SYNTAX, file.path, message, line=line, column=column, fix=fix)])
