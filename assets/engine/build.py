@@ -26,7 +26,7 @@ from assets.engine.provenance import InputRecord, OutputFile, Provenance, Record
 from assets.engine.publish import Publication, Publisher, collect_outputs
 from assets.engine.recipe import Confirm, Place, Recipe, Reproducibility, Summary
 from assets.engine.standing import Observer, Standing
-from assets.engine.view import Built, Scratch, View
+from assets.engine.view import Built, RoleInput, Scratch, View
 from schemas.errors import HeadwaterError, InputChanged, InvalidText, Refused
 from schemas.oid import json_oid
 

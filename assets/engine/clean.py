@@ -67,7 +67,11 @@ def _clean_one(
 ) -> Iterator[Cleaned]:
     if recipe is None:
         return
-    present = builder.places.present(store, recipe)
+    if recipe.items is not None and not recipe.item_files:
+        present = builder.places.present_manifest(store, ref, recipe)
+    else:
+        present = builder.places.present(store, recipe)
+    record = builder.observer.expanded(recipe, record)
     whose = classify(present, record, None)
     spots = {key: builder.places.spot(store, key) for key in present}
     tracked = _tracked(builder, spots)
@@ -84,7 +88,7 @@ def _clean_one(
     if not dry_run:
         for output in recipe.outputs:
             if output.folder:
-                _prune(builder.places.spot(store, (output.place, output.path)))
+                builder.places.prune(builder.places.spot(store, (output.place, output.path)))
 
 
 def _reason(ownership: Ownership, tracked: bool) -> str | None:
@@ -119,14 +123,3 @@ def _delete(builder: Builder, recipe: Recipe, spot: Spot, key: Key, record: Prov
     except (HeadwaterError, OSError) as error:
         return error.message if isinstance(error, HeadwaterError) else str(error)
     return None
-
-
-def _prune(spot: Spot) -> None:
-    """Remove the folders of an output folder that are empty now, deepest first."""
-    local = spot.local
-    if local is None or local.is_symlink() or not local.is_dir():
-        return
-    folders = sorted((path for path in local.rglob("*") if path.is_dir() and not path.is_symlink()), reverse=True)
-    for folder in [*folders, local]:
-        with suppress(OSError):
-            folder.rmdir()

@@ -108,6 +108,16 @@ def fingerprint(
     )
 
 
+def item_base(kind: str, recipe: Recipe, parameters: Mapping[str, Any], libraries: Mapping[str, str]) -> dict[str, Any]:
+    """What the fingerprints of all items of an artifact share."""
+    return {
+        "recipe": f"{kind}/{recipe.name}",
+        "version": recipe.version,
+        "parameters": dict(parameters),
+        "libraries": dict(libraries),
+    }
+
+
 def input_digest(files: Sequence[tuple[str, str, int]], *, names: bool) -> str:
     """The Merkle root over (path, oid, size) entries: over sorted pairs, or without `names` over the sorted oids alone."""
     if names:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +32,9 @@ Key = tuple[Place, str]
 
 SIDECARS = ("-wal", "-journal", ".wal")
 """What SQLite and DuckDB keep beside a database while it holds changes that are not in it yet."""
+
+MANIFEST = "manifest.json"
+"""The name of the manifest in the folder of an item artifact."""
 
 _JUNK = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
 _OBSTACLE = "obstacle:"
@@ -113,6 +117,23 @@ class Places:
                     found[key] = here
         return found
 
+    def present_manifest(self, store: Store, ref: Ref, recipe: Recipe) -> dict[Key, Present]:
+        """The manifest of a set of items alone, while small results, whose bytes are in the item records, still have those."""
+        if not recipe.item_files and not self.item_records(ref).exists():
+            return {}
+        key = (recipe.outputs[0].place, f"{recipe.outputs[0].path}/{MANIFEST}")
+        here = self._present_file(self.spot(store, key))
+        return {} if here is None else {key: here}
+
+    def item_records(self, ref: Ref) -> Path:
+        """The file with the results of an artifact's items, in machine state."""
+        return self.workspace.local / "items" / f"{scratch_name(ref)}.sqlite"
+
+    def folder_digest(self, store: Store, recipe: Recipe) -> str:
+        """What changes whenever a file in the first output folder does; one listing."""
+        spot = self.spot(store, (recipe.outputs[0].place, recipe.outputs[0].path))
+        return self._cache(spot.storage).tree(spot.storage, spot.path).digest
+
     def _cache(self, storage: Storage) -> StatCache:
         """The stat cache for a storage: paths of the workspace's text and of our state must not displace each other."""
         return self.workspace.stat_cache if storage is self.workspace.root else self._state_cache
@@ -159,6 +180,17 @@ class Places:
             local = self.spot(store, (output.place, output.path)).local
             paths.append(local if local is not None else fetched / output.path)
         return paths
+
+    @staticmethod
+    def prune(spot: Spot) -> None:
+        """Remove the folders of an output folder that are empty now, deepest first, itself included."""
+        local = spot.local
+        if local is None or local.is_symlink() or not local.is_dir():
+            return
+        folders = sorted((path for path in local.rglob("*") if path.is_dir() and not path.is_symlink()), reverse=True)
+        for folder in [*folders, local]:
+            with suppress(OSError):
+                folder.rmdir()
 
     def close(self) -> None:
         """Close the stat cache of the outputs."""

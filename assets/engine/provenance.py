@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -213,11 +213,11 @@ class Records:
                 found.append(record)
         return sorted(found, key=lambda record: record.ref)
 
-    def write_manifest(self, root: str, files: Sequence[tuple[str, str, int]]) -> None:
-        """Keep (path, oid, size) entries under their root; equal content is written once."""
+    def write_manifest(self, root: str, files: Callable[[], Sequence[tuple[str, str, int]]]) -> None:
+        """Keep (path, oid, size) entries under their root; equal content is enumerated and written once."""
         path = manifest_path(root)
         if self.state.stat(path) is None:
-            self.state.write(path, canonical_json({"format": FORMAT, "files": [list(entry) for entry in files]}))
+            self.state.write(path, canonical_json({"format": FORMAT, "files": [list(entry) for entry in files()]}))
 
     def read_manifest(self, root: str) -> list[tuple[str, str, int]] | None:
         """The entries of a manifest, or None when it is gone or unreadable."""

@@ -38,14 +38,21 @@ class Publication:
     store: Store
     recipe: Recipe
     folder: Path
-    """The scratch folder whose `outputs/` hold the new files."""
+    """The scratch folder whose `outputs/` hold the new files; those that lie in their place already may be left out."""
     record: Provenance
+    outputs: tuple[OutputFile, ...]
+    """Every file of the set. The record lists fewer where it lists a manifest of them instead."""
     present: Mapping[Key, Present]
     keep_backup: bool
 
-    @property
-    def outputs(self) -> tuple[OutputFile, ...]:
-        return self.record.outputs
+    def written(self) -> list[OutputFile]:
+        """The files that change, a manifest after the files it lists."""
+        changed = [output for output in self.outputs if not self._there(output)]
+        return sorted(changed, key=lambda output: (output in self.record.outputs, output))
+
+    def _there(self, output: OutputFile) -> bool:
+        here = self.present.get(output.key)
+        return here is not None and here.oid == output.oid
 
 
 class Publisher:
@@ -108,11 +115,11 @@ class Publisher:
         The caller holds the artifact's lock. Raises Conflict when a file in the way is no longer the one that was decided
         on, and whatever the recipe's `before_replace` raises; nothing has been replaced then.
         """
-        for key in publication.present.keys() | publication.record.output_oids().keys():
+        for key in publication.present.keys() | {output.key for output in publication.outputs}:
             self._expect(publication.store, key, publication.present.get(key))
         self._free_the_way(publication)
         kept = publication.folder / "kept"
-        for output in publication.outputs:
+        for output in publication.written():
             _link(publication.folder / "outputs" / output.path, kept / output.path)
         publication = self._back_up(publication)
         intent = self.intent_of(publication.record.ref)
@@ -173,19 +180,28 @@ class Publisher:
         """Everything after the intent is durable; doing it twice does no harm."""
         store = publication.store
         outputs = publication.folder / "outputs"
+        written = publication.written()
+        if len(written) == len(publication.outputs):
+            # A whole folder is flushed at once, which file by file would cost a flush each.
+            for declared in publication.recipe.outputs:
+                source = outputs / declared.path
+                if os.path.lexists(source):
+                    spot = self.places.spot(store, (declared.place, declared.path))
+                    spot.storage.publish(source, spot.path)
+        else:
+            for output in written:
+                spot = self.places.spot(store, output.key)
+                spot.storage.publish(outputs / output.path, spot.path)
+        wanted = {output.key for output in publication.outputs}
+        superfluous = publication.present.keys() - wanted
+        for key in superfluous:
+            spot = self.places.spot(store, key)
+            spot.storage.delete(spot.path)
         for declared in publication.recipe.outputs:
-            source = outputs / declared.path
-            if not os.path.lexists(source):
-                continue
-            spot = self.places.spot(store, (declared.place, declared.path))
-            spot.storage.publish(source, spot.path)
-        written = {output.key for output in publication.outputs}
-        for key, _ in publication.present.items():
-            if key not in written:
-                spot = self.places.spot(store, key)
-                spot.storage.delete(spot.path)
+            if declared.folder and superfluous:
+                self.places.prune(self.places.spot(store, (declared.place, declared.path)))
         previous = self.records.read(publication.record.ref)
-        for output in publication.outputs:
+        for output in written:
             self.places.remember(self.places.spot(store, output.key), output.oid)
         self.records.write(publication.record)
         if previous is not None:
@@ -241,6 +257,7 @@ class Publisher:
             record = Provenance.from_json(data["record"])
             folder = self.workspace.local / "scratch" / str(data["scratch"])
             before = {(Place(place), str(path)): Present(str(oid), 0) for place, path, oid in data["present"]}
+            outputs = tuple(OutputFile.from_json(entry) for entry in data["outputs"])
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError):
@@ -251,10 +268,10 @@ class Publisher:
             return f"{record.ref}: an unfinished publication was dropped, its store is gone"
         store, recipe = found
         now = self.places.present(store, recipe)
-        wanted = record.output_oids()
+        wanted = {output.key: output.oid for output in outputs}
         untouched = all(here.oid in (wanted.get(key), before[key].oid if key in before else None) for key, here in now.items())
-        if untouched and self._refill(folder, record):
-            publication = Publication(store, recipe, folder, record, now, keep_backup=False)
+        publication = Publication(store, recipe, folder, record, outputs, now, keep_backup=False)
+        if untouched and self._refill(publication):
             if any(here.oid != wanted.get(key) for key, here in now.items()):
                 self._free_the_way(publication)
             self._carry_out(publication)
@@ -265,11 +282,11 @@ class Publisher:
         shutil.rmtree(folder, ignore_errors=True)
         return line
 
-    def _refill(self, folder: Path, record: Provenance) -> bool:
-        """Put every output back into the scratch folder's `outputs/` from the kept links; whether all are whole."""
-        for output in record.outputs:
-            kept = folder / "kept" / output.path
-            target = folder / "outputs" / output.path
+    def _refill(self, publication: Publication) -> bool:
+        """Put what is still to be written back into the scratch folder from the kept links; whether all of it is whole."""
+        for output in publication.written():
+            kept = publication.folder / "kept" / output.path
+            target = publication.folder / "outputs" / output.path
             if not kept.is_file() or file_oid(kept) != output.oid:
                 return False
             if not target.exists():
@@ -282,6 +299,7 @@ def _intent_json(publication: Publication) -> dict[str, Any]:
         "format": FORMAT,
         "scratch": publication.folder.name,
         "record": publication.record.to_json(),
+        "outputs": [output.to_json() for output in publication.outputs],
         "present": [[str(key[0]), key[1], here.oid] for key, here in sorted(publication.present.items())],
     }
 

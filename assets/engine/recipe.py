@@ -120,9 +120,14 @@ class Recipe:
     compare: Lazy | None = None
     """`compare(left_folder, right_folder) -> list[str]` for `close` artifacts: the differences past the tolerance."""
     items: Lazy | None = None
-    """`items(view, parameters) -> Iterable[Item]`: makes this an item artifact, whose body builds one item at a time."""
+    """`items(view, parameters) -> Iterable[Item]`: makes this an item artifact, whose body builds one item at a time:
+    `body(view, scratch, parameters, item) -> bytes`, called from several threads. It has one output, a folder."""
+    item_files: bool = False
+    """Whether each item's bytes become a file named by its key in the output folder (large results); otherwise they lie in
+    the artifact's item records (small results)."""
     fold: Lazy | None = None
-    """`fold(view, scratch, parameters, previous_folder, delta) -> Summary`: the body given its own previous output."""
+    """`fold(view, scratch, parameters, previous_folder, delta) -> Summary`: the body given a copy of its own previous output
+    and what changed by role (`assets.engine.folded.Delta`). Its canonical dump must equal that of `body`."""
     expensive: bool = False
     """Expensive artifacts run on a schedule or by hand; cheap ones follow their sources."""
     kinds: tuple[str, ...] = ()

@@ -7,7 +7,7 @@ Light.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from assets.engine import fingerprint as prints
@@ -16,8 +16,8 @@ from assets.engine.graph import WHOLE_WORKSPACE, Graph, Node
 from assets.engine.model import Freshness, Ownership, Ref, State, Store
 from assets.engine.ownership import classify, worst
 from assets.engine.places import WORKSPACE_KIND, Key, Places, Present
-from assets.engine.provenance import Provenance, Records
-from assets.engine.recipe import Input, Kind
+from assets.engine.provenance import OutputFile, Provenance, Records
+from assets.engine.recipe import Input, Kind, Recipe
 from assets.engine.scan import FileEntry, SourceState, narrowed, scan_sources
 from assets.engine.view import Member, RoleInput
 from schemas.errors import HeadwaterError
@@ -151,11 +151,20 @@ class Observer:
             self._standings[ref] = self._look(self.graph.node(ref))
         return self._standings[ref]
 
-    def _look(self, node: Node) -> Standing:
+    def full_standing(self, ref: Ref) -> Standing:
+        """How the artifact stands, with every file of a set of items listed in `record` and `present`."""
+        node = self.graph.node(ref)
+        return self._look(node, full=True) if node.recipe.items is not None else self.standing(ref)
+
+    def _look(self, node: Node, *, full: bool = False) -> Standing:
         recipe = node.recipe
         record, record_oid = self.records.read_versioned(node.ref)
         parameters = prints.parameters_of(node.kind, recipe, node.store.settings)
-        standing = Standing(node, {}, parameters, {}, None, record, record_oid, self.places.present(node.store, recipe))
+        if recipe.items is None:
+            present = self.places.present(node.store, recipe)
+        else:
+            record, present = self._set(node, record, full=full)
+        standing = Standing(node, {}, parameters, {}, None, record, record_oid, present)
         stale: list[Ref] = []
         try:
             standing.libraries = prints.libraries_of(recipe)
@@ -175,6 +184,34 @@ class Observer:
         standing.whose = classify(standing.present, record, expected)
         return standing
 
+    def _set(self, node: Node, record: Provenance | None, *, full: bool) -> tuple[Provenance | None, dict[Key, Present]]:
+        """The record and the present files of a set of items.
+
+        The manifest stands for the whole set as long as the folder is as it was when the two were last compared; only
+        otherwise, or with `full`, the record is expanded to every file and each of them listed.
+        """
+        recipe, store = node.recipe, node.store
+        if not recipe.item_files:
+            return record, self.places.present_manifest(store, node.ref, recipe)
+        memo = f"items:{self.places.folder_digest(store, recipe)}"
+        known = self.workspace.stat_cache.memo(memo)
+        if not full and record is not None and known == record.output_digest.encode():
+            return record, self.places.present_manifest(store, node.ref, recipe)
+        present = self.places.present(store, recipe)
+        expanded = self.expanded(node.recipe, record)
+        oids = {key: here.oid for key, here in present.items()}
+        if record is not None and expanded is not None and oids == expanded.output_oids():
+            self.workspace.stat_cache.set_memo(memo, record.output_digest.encode())
+        return expanded, present
+
+    def expanded(self, recipe: Recipe, record: Provenance | None) -> Provenance | None:
+        """The record of a set of items with every file of the set among its outputs; others are returned as they are."""
+        if record is None or not recipe.item_files:
+            return record
+        place, folder = recipe.outputs[0].place, recipe.outputs[0].path
+        files = (OutputFile(place, f"{folder}/{key}", oid, size) for key, oid, size in self._items(record.output_digest))
+        return replace(record, outputs=(*record.outputs, *files))
+
     def _role(self, node: Node, declared: Input, stale: list[Ref]) -> RoleInput:
         if declared.source is not None:
             state = self.sources(node.store)[declared.source]
@@ -187,8 +224,17 @@ class Observer:
                 stale.append(ref)
             if upstream.record is None:
                 raise HeadwaterError(f"its input {ref} was never built", rule="upstream-missing")
-            return RoleInput(upstream.record.output_digest, ref=ref, provenance=upstream.record)
+            digest = upstream.record.output_digest
+            if upstream.node.recipe.items is None:
+                return RoleInput(digest, ref=ref, provenance=upstream.record)
+            return RoleInput(
+                digest, ref=ref, root=digest, provenance=upstream.record, enumerate_files=lambda: self._items(digest)
+            )
         return self._everything(declared)
+
+    def _items(self, root: str) -> tuple[FileEntry, ...]:
+        """(key, oid, size) of the items of a set, by its root."""
+        return tuple(self.records.read_manifest(root) or ())
 
     def _everything(self, declared: Input) -> RoleInput:
         members: list[Member] = []

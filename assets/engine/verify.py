@@ -45,7 +45,7 @@ class Verification:
 def verify(builder: Builder, ref: Ref, progress: Progress) -> Verification:
     """Rebuild the artifact in scratch and compare. Never raises for what is wrong with it: that is a difference."""
     started = time.perf_counter()
-    standing = builder.observer.standing(ref)
+    standing = builder.observer.full_standing(ref)
     try:
         differences = _differences(builder, standing, progress)
     except InputChanged as error:
@@ -163,7 +163,7 @@ def adopt(builder: Builder, ref: Ref, progress: Progress, sample: int | None = N
 
 
 def _adopt(builder: Builder, ref: Ref, progress: Progress) -> Outcome:
-    standing = builder.observer.standing(ref)
+    standing = builder.observer.full_standing(ref)
     if standing.fresh:
         return builder.fresh(standing)
     if not standing.present:

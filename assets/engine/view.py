@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from assets.engine.model import Ref, Store
 from assets.engine.provenance import Provenance
@@ -18,6 +19,9 @@ from schemas.errors import HeadwaterError, InputChanged
 from schemas.findings import Finding
 from schemas.oid import bytes_oid, file_oid, parse_oid
 from schemas.paths import check_path
+
+if TYPE_CHECKING:
+    from assets.engine.items import ItemReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +95,7 @@ class View:
     """A folder of this build for copies of inputs that are not local."""
     upstream: Mapping[str, Sequence[Path]] = field(default_factory=dict)
     """Role -> local paths of an upstream artifact's outputs, in the order its recipe declares them."""
+    item_readers: Mapping[str, ItemReader] = field(default_factory=dict)
     previous_digests: Mapping[str, str] = field(default_factory=dict)
     """Role -> input digest of the last build, as provenance has it."""
     built: Built | None = None
@@ -174,6 +179,16 @@ class View:
     def everything(self, role: str) -> Sequence[Member]:
         """The sources or artifacts of the whole workspace (workspace recipes only)."""
         return self._role(role).members
+
+    def items(self, role: str) -> ItemReader:
+        """The items of an upstream item artifact."""
+        if role not in self.item_readers:
+            raise HeadwaterError(f"the input {role!r} is no item artifact", rule="input-undeclared")
+        return self.item_readers[role]
+
+    def fork(self) -> View:
+        """The same inputs with a book of its own about what was handed out: for one item among many."""
+        return replace(self, _handed={})
 
     def verify(self) -> None:
         """Raise InputChanged when a file handed out by path no longer holds the bytes the fingerprint names."""
