@@ -65,7 +65,7 @@ class TableText:
         if self.path is None:
             return
         names = [field.name for field in self.fields]
-        with open(self.path, "rb") as file:
+        with open(self.path, "rb", buffering=0) as file:
             header = read_header(file.read(HEADER_LIMIT))
             if sorted(header.names) != sorted(names):
                 raise Doubt("the header differs from project.yaml")

@@ -431,7 +431,7 @@ import resource, sys, time
 sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parents[3] / "benchmarks")]!r}
 from pathlib import Path
 from projects import build
-from tables_rows import write_project
+from tables_load import write_project
 from assets.tables.recipes import PLAYGROUND_DB
 project = write_project(Path({str(tmp_path)!r}) / "p", rows=1_000_000)
 start = time.perf_counter()
