@@ -190,6 +190,11 @@ def import_datapackage(described: Mapping[str, Any], path: str = "datapackage.js
     return tree, notes
 
 
+def table_paths(described: Mapping[str, Any]) -> list[str]:
+    """The path of each resource that `import_datapackage` makes a table of, in the order of the tables."""
+    return [str(entry["path"]) for entry in _mappings(described.get("resources")) if _usable(entry, [])]
+
+
 def _usable(entry: Mapping[str, Any], notes: list[str]) -> bool:
     name = str(entry.get("name", entry.get("path", "?")))
     schema = entry.get("schema")
