@@ -15,7 +15,6 @@ import time
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -24,17 +23,19 @@ from blake3 import blake3
 
 from resources.storage.base import FileStat, Storage
 from resources.storage.folders import Folder
-from resources.storage.local import LocalStorage, read_regular
+from resources.storage.local import LocalStorage
+from resources.storage.staging import read_regular
+from resources.trees import DIGEST_BYTES, SIGNATURE_FIELDS, FolderState, Tree, content_key, folder_state, pack_names, unpack_names
 from schemas.errors import HeadwaterError
 from schemas.oid import fd_oid
+
+__all__ = ["FolderState", "StatCache", "Tree"]
 
 RACY_NS = 2_000_000_000
 """Nanoseconds by which a file's times must lie before the moment its signature was taken."""
 
 _FORMAT = 1
 _MEMOS = 2000
-_FIELDS = 4
-_DIGEST = 32
 _INODE_MASK = (1 << 63) - 1
 _SCHEMA = f"""
 create table folders(
@@ -45,59 +46,6 @@ create table files(path text primary key, signature blob not null, digest blob n
 create table memo(key text primary key, value blob not null, taken integer not null) without rowid;
 pragma user_version = {_FORMAT};
 """
-
-
-@dataclass(slots=True)
-class FolderState:
-    """The files directly in one folder, in order of name: packed names, signatures (four 64-bit numbers each for local
-    files), digests (32 bytes each), and `key`, the digest of names and digests."""
-
-    path: str
-    names: bytes
-    signatures: bytes
-    digests: bytes
-    key: bytes
-    taken: int = 0
-
-    def files(self) -> Iterator[tuple[str, int, str]]:
-        """Each file's path, size and oid."""
-        prefix = f"{self.path}/" if self.path else ""
-        names = _unpack_names(self.names)
-        sizes = array("q", self.signatures)[:: _FIELDS if names else 1]
-        for index, name in enumerate(names):
-            yield prefix + name, sizes[index], "blake3:" + self.digests[index * _DIGEST : (index + 1) * _DIGEST].hex()
-
-    def stats(self) -> Iterator[tuple[FileStat, str]]:
-        """Each file's stat and oid."""
-        numbers = array("q", self.signatures)
-        for index, (path, size, oid) in enumerate(self.files()):
-            mtime, ctime, inode = numbers[index * _FIELDS + 1 : index * _FIELDS + 4]
-            yield FileStat(path, size, mtime, ctime, inode), oid
-
-
-@dataclass(slots=True)
-class Tree:
-    """The state of all files below a folder. Equal `digest`s mean equal paths and contents."""
-
-    folders: list[FolderState] = field(default_factory=list)
-    hashed: int = 0
-    """Files that had to be read."""
-
-    @property
-    def digest(self) -> str:
-        """An oid over every folder's path and key. Folders without files do not count."""
-        hasher = blake3()
-        for folder in self.folders:
-            if folder.names:
-                hasher.update(folder.path.encode("utf-8", "surrogateescape") + b"\0" + folder.key)
-        return "blake3:" + hasher.hexdigest()
-
-    def __len__(self) -> int:
-        return sum(len(folder.digests) // _DIGEST for folder in self.folders)
-
-    def files(self) -> list[tuple[str, int, str]]:
-        """Every file's path, size and oid, sorted by path."""
-        return sorted(file for folder in self.folders for file in folder.files())
 
 
 class StatCache:
@@ -178,12 +126,12 @@ class StatCache:
             names.append(entry.name)
             extend((status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino & _INODE_MASK))
         signatures = numbers.tobytes()
-        packed = _pack_names(names)
+        packed = pack_names(names)
         if (
             known is not None
             and known.signatures == signatures
             and known.names == packed
-            and max(max(numbers[1::_FIELDS], default=0), max(numbers[2::_FIELDS], default=0)) < known.taken - RACY_NS
+            and _newest(numbers) < known.taken - RACY_NS < known.taken - RACY_NS
         ):
             return known
         remembered = _believable(known)
@@ -191,7 +139,7 @@ class StatCache:
         kept: list[str] = []
         final = array("q")
         for index, name in enumerate(names):
-            one = numbers[index * _FIELDS : (index + 1) * _FIELDS]
+            one = numbers[index * SIGNATURE_FIELDS : (index + 1) * SIGNATURE_FIELDS]
             digest = remembered.get((name, one.tobytes()))
             if digest is None and singles:
                 digest = self._remembered(where, name, one.tobytes())
@@ -204,12 +152,12 @@ class StatCache:
             kept.append(name)
             final.extend(one)
             digests.append(digest)
-        return _state(where, _pack_names(kept), final.tobytes(), b"".join(digests), now)
+        return folder_state(where, pack_names(kept), final.tobytes(), b"".join(digests), now)
 
     def _remote_folder(
         self, storage: Storage, where: str, stats: list[FileStat], known: FolderState | None, made: Tree
     ) -> FolderState:
-        names = _pack_names([stat.path.rsplit("/", 1)[-1] for stat in stats])
+        names = pack_names([stat.path.rsplit("/", 1)[-1] for stat in stats])
         signatures = b"".join(_remote_signature(stat) for stat in stats)
         if known is not None and known.names == names and known.signatures == signatures:
             return known
@@ -221,7 +169,7 @@ class StatCache:
                 made.hashed += 1
                 digest = _raw(storage.digest(stat.path))
             digests.append(digest)
-        return _state(where, names, signatures, b"".join(digests), time.time_ns())
+        return folder_state(where, names, signatures, b"".join(digests), time.time_ns())
 
     # single files
 
@@ -271,8 +219,8 @@ class StatCache:
         for row in self._fetch_all(query, parameters):
             try:
                 state = FolderState(*row)
-                count = len(state.digests) // _DIGEST
-                if state.key == _key(state.names, state.digests) and len(state.signatures) == count * _FIELDS * 8:
+                count = len(state.digests) // DIGEST_BYTES
+                if state.key == content_key(state.names, state.digests) and len(state.signatures) == count * SIGNATURE_FIELDS * 8:
                     found[state.path] = state
             except (TypeError, ValueError):
                 continue
@@ -287,7 +235,7 @@ class StatCache:
     def _remembered(self, where: str, name: str, signature: bytes) -> bytes | None:
         path = f"{where}/{name}" if where else name
         row = self._fetch("select signature, digest, taken from files where path = ?", (_text(path),))
-        if row is None or row[0] != signature or len(row[1]) != _DIGEST or not _settled(signature, row[2]):
+        if row is None or row[0] != signature or len(row[1]) != DIGEST_BYTES or not _settled(signature, row[2]):
             return None
         return bytes(row[1])
 
@@ -382,14 +330,19 @@ def _believable(known: FolderState | None, *, always: bool = False) -> dict[tupl
     """The digests of a row that may be believed, by name and signature."""
     if known is None:
         return {}
-    names = _unpack_names(known.names)
-    width = _FIELDS * 8
+    names = unpack_names(known.names)
+    width = SIGNATURE_FIELDS * 8
     found: dict[tuple[str, bytes], bytes] = {}
     for index, name in enumerate(names):
         signature = known.signatures[index * width : (index + 1) * width]
         if always or _settled(signature, known.taken):
-            found[name, signature] = known.digests[index * _DIGEST : (index + 1) * _DIGEST]
+            found[name, signature] = known.digests[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES]
     return found
+
+
+def _newest(numbers: array[int]) -> int:
+    """The latest mtime or ctime among packed signatures."""
+    return max(max(numbers[1::SIGNATURE_FIELDS], default=0), max(numbers[2::SIGNATURE_FIELDS], default=0))
 
 
 def _settled(signature: bytes, taken: int) -> bool:
@@ -440,25 +393,6 @@ def _signature(stat: FileStat) -> bytes:
     if stat.version is not None:
         return _remote_signature(stat)
     return array("q", (stat.size, stat.mtime_ns, stat.ctime_ns, stat.inode & _INODE_MASK)).tobytes()
-
-
-def _state(where: str, names: bytes, signatures: bytes, digests: bytes, taken: int) -> FolderState:
-    return FolderState(where, names, signatures, digests, _key(names, digests), taken)
-
-
-def _key(names: bytes, digests: bytes) -> bytes:
-    hasher = blake3(len(names).to_bytes(8, "little"))
-    hasher.update(names)
-    hasher.update(digests)
-    return hasher.digest()
-
-
-def _pack_names(names: list[str]) -> bytes:
-    return "\0".join(names).encode("utf-8", "surrogateescape")
-
-
-def _unpack_names(packed: bytes) -> list[str]:
-    return packed.decode("utf-8", "surrogateescape").split("\0") if packed else []
 
 
 def _raw(oid: str) -> bytes:

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
-from schemas.errors import HeadwaterError
+from resources.storage.problems import symlink_error
 from schemas.paths import check_path
 
 _DIRECTORY = getattr(os, "O_DIRECTORY", 0)
@@ -40,16 +40,6 @@ def split_path(path: str, *, root_allowed: bool = False) -> tuple[str, ...]:
     if not path and root_allowed:
         return ()
     return tuple(check_path(path, portable=False).split("/"))
-
-
-def symlink_error(path: str) -> HeadwaterError:
-    """What is raised where a symbolic link lies on the way to `path`."""
-    return HeadwaterError(
-        f"{path!r} is, or lies behind, a symbolic link, and links are not followed",
-        rule="path-symlink",
-        path=path,
-        fix="replace the link by the file or folder itself",
-    )
 
 
 class Folder(Protocol):

@@ -19,11 +19,13 @@ from typing import BinaryIO
 
 from resources.locks import DEFAULT_TIMEOUT, file_lock
 from resources.storage.base import ABSENT, NEVER_ENTERED, Change, Expect, FileStat
-from resources.storage.durable import copy_contents, sync_file, sync_file_system, write_all
-from resources.storage.folders import Folder, open_folder, split_path, symlink_error
+from resources.storage.durable import copy_contents, sync_file, sync_file_system
+from resources.storage.folders import Folder, open_folder, split_path
 from resources.storage.intents import Intent, carry_out, pending
-from resources.storage.leftovers import is_leftover, temporary_name, unlink_dead
-from schemas.errors import Conflict, HeadwaterError
+from resources.storage.leftovers import is_leftover, unlink_dead
+from resources.storage.problems import conflict, symlink_error, too_large
+from resources.storage.staging import discard, exists, link_into_place, read_regular, stage
+from schemas.errors import HeadwaterError
 from schemas.oid import fd_oid, parse_oid
 
 _BATCH_FROM = 8
@@ -131,7 +133,7 @@ class LocalStorage:
             size = os.fstat(file.fileno()).st_size
             data = b"" if size > limit else file.read(size + 1)
         if size > limit or len(data) > limit:
-            raise _too_large(path, limit)
+            raise too_large(path, limit)
         return data
 
     def open(self, path: str) -> BinaryIO:
@@ -167,14 +169,14 @@ class LocalStorage:
         if expect is not None:
             self._check(path, expect)  # before anything is created; again under the lock
         with self._parent(path, create=True) as (folder, name):
-            temporary = _stage(folder, name, path, data)
+            temporary = stage(folder, name, path, data)
             try:
                 with self._guard(expect):
                     if expect is not None:
                         self._check(path, expect)
                     folder.rename(temporary, folder, name)
             except BaseException:
-                _discard(folder, temporary)
+                discard(folder, temporary)
                 raise
             folder.sync()
             return _file_stat(path, folder.stat(name))
@@ -195,7 +197,7 @@ class LocalStorage:
         if not line.endswith(b"\n"):
             raise ValueError("an appended line must end with a line feed")
         with self._parent(path, create=True) as (folder, name):
-            made = not _exists(folder, name)
+            made = not exists(folder, name)
             fd = read_regular(folder, name, path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
             try:
                 if os.write(fd, line) != len(line):
@@ -213,14 +215,14 @@ class LocalStorage:
         if present is not None and present.size == size:
             return False
         with self._parent(path, create=True) as (folder, name):
-            temporary = _stage(folder, name, path, source, mode=_OBJECT_MODE, oid=oid)
+            temporary = stage(folder, name, path, source, mode=_OBJECT_MODE, oid=oid)
             try:
                 if present is not None:
                     folder.rename(temporary, folder, name)  # torn by an earlier crash: its length is wrong
                 else:
-                    _link(folder, temporary, name)
+                    link_into_place(folder, temporary, name)
             except BaseException:
-                _discard(folder, temporary)
+                discard(folder, temporary)
                 raise
             folder.sync()
         return True
@@ -250,12 +252,12 @@ class LocalStorage:
         if scratch.is_dir() and not scratch.is_symlink():
             return self._publish_folder(scratch, path)
         with self._parent(path, create=True) as (folder, name):
-            temporary = _stage(folder, name, path, scratch, take=True)
+            temporary = stage(folder, name, path, scratch, take=True)
             try:
                 with self._guard(None):
                     folder.rename(temporary, folder, name)
             except BaseException:
-                _discard(folder, temporary)
+                discard(folder, temporary)
                 raise
             folder.sync()
             return _file_stat(path, folder.stat(name))
@@ -344,7 +346,7 @@ class LocalStorage:
         self.intents.mkdir(parents=True, exist_ok=True)
         with open_folder(self.intents, ()) as folder:
             name = f"{os.getpid():08d}.json"
-            temporary = _stage(folder, name, name, intent.to_json())
+            temporary = stage(folder, name, name, intent.to_json())
             folder.rename(temporary, folder, name)
             folder.sync()
         troubles = carry_out(self.root, intent)
@@ -367,7 +369,7 @@ class LocalStorage:
         try:
             for path, source in files:
                 with self._parent(path, create=True) as (folder, name):
-                    temporary = _stage(folder, name, path, source, sync=not batched, take=take)
+                    temporary = stage(folder, name, path, source, sync=not batched, take=take)
                     staged.append("/".join((*split_path(path)[:-1], temporary)))
                 intent.moves.append((staged[-1], path))
             if batched:
@@ -402,16 +404,16 @@ class LocalStorage:
             with self._parent(path) as (folder, name):
                 if expect is ABSENT:
                     folder.stat(name)
-                    raise _conflict(path, "it exists already")
+                    raise conflict(path, "it exists already")
                 assert isinstance(expect, str)
                 fd = read_regular(folder, name, path)
         except (FileNotFoundError, NotADirectoryError):
             if expect is ABSENT:
                 return
-            raise _conflict(path, "it was removed") from None
+            raise conflict(path, "it was removed") from None
         try:
             if fd_oid(fd, parse_oid(expect)[0]) != expect:
-                raise _conflict(path, "it was changed")
+                raise conflict(path, "it was changed")
         finally:
             os.close(fd)
 
@@ -434,159 +436,3 @@ def _path(found: FileStat) -> str:
 
 def _file_stat(path: str, status: os.stat_result) -> FileStat:
     return FileStat(path, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
-
-
-def _exists(folder: Folder, name: str) -> bool:
-    try:
-        folder.stat(name)
-    except FileNotFoundError:
-        return False
-    return True
-
-
-def read_regular(folder: Folder, name: str, path: str, flags: int = os.O_RDONLY) -> int:
-    """Open without blocking and look at what was opened, so that a pipe or device cannot hang us."""
-    try:
-        fd = folder.open(name, flags)
-    except IsADirectoryError as error:
-        raise _not_regular(path) from error
-    except OSError as error:
-        if error.errno == errno.ENXIO:  # a pipe without a reader, a socket
-            raise _not_regular(path) from error
-        error.filename = path
-        raise
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise _not_regular(path)
-    return fd
-
-
-def _stage(
-    folder: Folder,
-    name: str,
-    path: str,
-    source: bytes | Path,
-    *,
-    mode: int | None = None,
-    oid: str | None = None,
-    sync: bool = True,
-    take: bool = False,
-) -> str:
-    """Put `source` under a temporary name in `folder`, complete and flushed; returns that name.
-
-    The mode is `mode`, else that of the file it will replace, else that of the source file, else what the umask gives.
-    `take` moves a scratch file in instead of copying it where both lie on one file system. With `oid`, other bytes raise
-    HeadwaterError (`oid-mismatch`).
-    """
-    old = _replaceable(folder, name, path) or (source.stat() if isinstance(source, Path) else None)
-    temporary = temporary_name(name)
-    try:
-        taken = take and isinstance(source, Path) and _take(folder, source, temporary)
-        if taken:
-            fd = folder.open(temporary, os.O_RDONLY)
-        else:
-            fd = folder.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-        try:
-            if isinstance(source, bytes):
-                write_all(fd, source, path)
-            elif not taken:
-                _copy_in(source, fd, path)
-            if oid is not None and fd_oid(fd, parse_oid(oid)[0]) != oid:
-                raise HeadwaterError(
-                    f"the bytes for {path} are not those of {oid}", rule="oid-mismatch", path=path, fix="fetch them again"
-                )
-            _set_owner(fd, mode, old)
-            if sync:
-                sync_file(fd)
-        finally:
-            os.close(fd)
-    except BaseException:
-        _discard(folder, temporary)
-        raise
-    return temporary
-
-
-def _set_owner(fd: int, mode: int | None, old: os.stat_result | None) -> None:
-    """Group and mode, while nobody else can see the file; a group we may not give stays what the folder gives."""
-    if not hasattr(os, "fchmod"):
-        return
-    if old is not None and old.st_gid != os.fstat(fd).st_gid:
-        with suppress(OSError):
-            os.fchown(fd, -1, old.st_gid)
-    if mode is not None:
-        os.fchmod(fd, mode)
-    elif old is not None:
-        os.fchmod(fd, stat.S_IMODE(old.st_mode))
-
-
-def _link(folder: Folder, temporary: str, name: str) -> None:
-    """Give the file its name unless one is there already; where there are no hard links, rename it there."""
-    try:
-        folder.link(temporary, name)
-    except FileExistsError:
-        pass
-    except OSError as error:
-        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK):
-            raise
-        folder.rename(temporary, folder, name)
-        return
-    folder.unlink(temporary)
-
-
-def _replaceable(folder: Folder, name: str, path: str) -> os.stat_result | None:
-    try:
-        status = folder.stat(name)
-    except FileNotFoundError:
-        return None
-    if stat.S_ISLNK(status.st_mode):
-        raise symlink_error(path)
-    if not stat.S_ISREG(status.st_mode):
-        raise _not_regular(path)
-    return status
-
-
-def _take(folder: Folder, source: Path, temporary: str) -> bool:
-    try:
-        folder.take(str(source), temporary)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-        return False
-    return True
-
-
-def _copy_in(source: Path, target: int, path: str) -> None:
-    fd = os.open(source, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-    try:
-        copy_contents(fd, target, path)
-    finally:
-        os.close(fd)
-
-
-def _discard(folder: Folder, temporary: str) -> None:
-    with suppress(OSError):
-        folder.unlink(temporary)
-
-
-def _conflict(path: str, what: str) -> Conflict:
-    return Conflict(
-        f"not written, because {what} since it was read",
-        rule="write-conflict",
-        path=path,
-        fix="run the command again on the new text",
-    )
-
-
-def _not_regular(path: str) -> HeadwaterError:
-    return HeadwaterError(
-        f"{path!r} is not a regular file", rule="path-not-a-file", path=path, fix="move the folder, pipe or device out of the way"
-    )
-
-
-def _too_large(path: str, limit: int) -> HeadwaterError:
-    return HeadwaterError(
-        f"the file is larger than the {limit:,} bytes this format allows",
-        rule="file-too-large",
-        path=path,
-        fix="split the file, or move bulk data into a format made for it",
-    )

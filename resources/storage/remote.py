@@ -26,7 +26,8 @@ from resources.storage.backends import Backend, Lost, MemoryBackend, S3Backend
 from resources.storage.base import ABSENT, NEVER_ENTERED, Change, Expect, FileStat
 from resources.storage.folders import split_path
 from resources.storage.leftovers import is_alive, machine
-from schemas.errors import Conflict, HeadwaterError
+from resources.storage.problems import conflict, not_regular, oid_mismatch, too_large
+from schemas.errors import HeadwaterError
 from schemas.oid import bytes_oid, file_oid, parse_oid
 
 _INTENTS = ".headwater/intents"
@@ -86,12 +87,8 @@ class FsspecStorage:
     def read(self, path: str, *, limit: int | None = None) -> bytes:
         data, _size, _version = self.backend.get(_key(path), limit)
         if data is None:
-            raise HeadwaterError(
-                f"the file is larger than the {limit:,} bytes this format allows",
-                rule="file-too-large",
-                path=path,
-                fix="split the file, or move bulk data into a format made for it",
-            )
+            assert limit is not None
+            raise too_large(path, limit)
         return data
 
     def open(self, path: str) -> BinaryIO:
@@ -118,18 +115,18 @@ class FsspecStorage:
         try:
             version = self.backend.put(_key(path), data, match=match, absent=expect is ABSENT)
         except Lost:
-            raise _conflict(path) from None
+            raise conflict(path) from None
         return FileStat(path, len(data), version=version)
 
     def delete(self, path: str, *, expect: Expect = None) -> None:
         if expect is ABSENT:
             if self.stat(path) is not None:
-                raise _conflict(path)
+                raise conflict(path)
             return
         try:
             self.backend.delete(_key(path), match=self._version(path, expect) if isinstance(expect, str) else None)
         except Lost:
-            raise _conflict(path) from None
+            raise conflict(path) from None
 
     def add(self, path: str, source: bytes | Path, *, oid: str) -> bool:
         """As the protocol says. A local file is hashed before and after the upload: an edit in between deletes the object."""
@@ -139,7 +136,7 @@ class FsspecStorage:
         if present is not None and present.size == size:
             return False
         if _source_oid(source, algorithm) != oid:
-            raise _mismatch(path, oid)
+            raise oid_mismatch(path, oid)
         absent = present is None
         try:
             if isinstance(source, bytes):
@@ -150,7 +147,7 @@ class FsspecStorage:
             return False  # somebody else put the same object
         if isinstance(source, Path) and _source_oid(source, algorithm) != oid:
             self.backend.delete(_key(path))
-            raise _mismatch(path, oid)
+            raise oid_mismatch(path, oid)
         return True
 
     def publish(self, scratch: Path, path: str) -> FileStat:
@@ -167,9 +164,7 @@ class FsspecStorage:
         size = 0
         for member in sorted(scratch.rglob("*")):
             if member.is_symlink() or not (member.is_file() or member.is_dir()):
-                raise HeadwaterError(
-                    f"{member.name!r} is not a regular file", rule="path-not-a-file", fix="write plain files only"
-                )
+                raise not_regular(f"{path}/{member.relative_to(scratch).as_posix()}")
             if member.is_file():
                 below = f"{path}/{member.relative_to(scratch).as_posix()}"
                 wanted.add(below)
@@ -212,7 +207,7 @@ class FsspecStorage:
             for step in reversed(done):
                 step.undo(self.backend)
             self._forget(name)
-            raise _conflict(steps[len(done)].path) from None
+            raise conflict(steps[len(done)].path) from None
         self._forget(name)
 
     def recover(self) -> list[str]:
@@ -242,10 +237,10 @@ class FsspecStorage:
         try:
             data, _size, version = self.backend.get(_key(path))
         except FileNotFoundError:
-            raise _conflict(path) from None
+            raise conflict(path) from None
         assert data is not None
         if _source_oid(data, parse_oid(expect)[0]) != expect:
-            raise _conflict(path)
+            raise conflict(path)
         return version
 
     def _prepare(self, change: Change) -> _Step:
@@ -256,7 +251,7 @@ class FsspecStorage:
         step = _Step(change.path, before, version, change.data)
         wanted = change.expect
         if (wanted is ABSENT and before is not None) or (isinstance(wanted, str) and wanted != step.before_oid):
-            raise _conflict(change.path)
+            raise conflict(change.path)
         return step
 
     def _stage(self, steps: list[_Step], label: str) -> str:
@@ -336,16 +331,3 @@ def _source_oid(source: bytes | Path, algorithm: str) -> str:
     if isinstance(source, Path):
         return file_oid(source, algorithm)
     return bytes_oid(source) if algorithm == "blake3" else "sha256:" + hashlib.sha256(source).hexdigest()
-
-
-def _mismatch(path: str, oid: str) -> HeadwaterError:
-    return HeadwaterError(f"the bytes for {path} are not those of {oid}", rule="oid-mismatch", path=path, fix="fetch them again")
-
-
-def _conflict(path: str) -> Conflict:
-    return Conflict(
-        "not written, because it was changed since it was read",
-        rule="write-conflict",
-        path=path,
-        fix="run the command again on the new text",
-    )

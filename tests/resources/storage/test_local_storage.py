@@ -21,8 +21,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resources.storage import folders, leftovers
-from resources.storage import local as local_module
+from resources.storage import folders, leftovers, staging
 from resources.storage.base import ABSENT, Change
 from resources.storage.folders import FdFolder
 from resources.storage.local import LocalStorage
@@ -293,7 +292,7 @@ def test_a_failed_fsync_is_not_tried_again(tmp_path: Path, monkeypatch: pytest.M
 
     (tmp_path / "root").mkdir()
     storage = LocalStorage(tmp_path / "root", state=tmp_path / "state")
-    monkeypatch.setattr(local_module, "sync_file", fail)
+    monkeypatch.setattr(staging, "sync_file", fail)
     with pytest.raises(OSError, match="I/O"):
         storage.write("f", b"x")
     assert len(calls) == 1
