@@ -104,7 +104,7 @@ class ScheduleSection(_Table):
 class WorkspaceConfig(_Table):
     """The whole of `headwater.toml`."""
 
-    version: Literal[1] = Field(description="The version of this file's format; always 1.")
+    version: int = Field(ge=VERSION, le=VERSION, description="The version of this file's format; always 1.")
     workspace: WorkspaceSection = Field(default_factory=WorkspaceSection, description="The workspace itself.")
     cache: CacheSection = Field(default_factory=CacheSection, description="The build cache.")
     stores: dict[str, StoreSection] = Field(default_factory=dict, description="Stores that are named or set up here.")
