@@ -1,21 +1,20 @@
-"""One tables project behind a storage: where its files are, what is wrong with them, reading rows and writing changed ones back.
+"""One tables project behind a storage: where its files are, what is wrong with them, its rows, and how they are put in order.
 
-Every write is a list of Changes for one commit of the storage, bound to the bytes they were made from, so that a project is
-never half written and no edit of somebody else is lost. What the text means is in `schemas.tables`.
+What the text means is in `schemas.tables`, writing changed rows in `resources.tables.records`, safe repairs in
+`resources.tables.repair`.
 """
 
 from __future__ import annotations
 
-import itertools
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, BinaryIO
+from typing import Any
 
 from resources.storage.base import ABSENT, Change, Storage
 from resources.tables import records
 from schemas import paths
-from schemas.errors import HeadwaterError, InvalidText
+from schemas.errors import InvalidText
 from schemas.findings import Finding, Severity, found, rule
 from schemas.oid import bytes_oid
 from schemas.tables import gitfiles
@@ -88,10 +87,6 @@ class TablesStore:
             return declared
         return self.data_files().get(unicodedata.normalize("NFC", table.data_file), declared)
 
-    def open_table(self, table: Table) -> BinaryIO:
-        """A table's CSV file for reading. Raises FileNotFoundError."""
-        return self.storage.open(self.data_path(table))
-
     def rows(self, project: Project, table_name: str) -> Iterator[list[str | None]]:
         """The cells of a table's rows in the order of its stored columns; none where there is no file. Raises InvalidText."""
         table = project.tables[table_name]
@@ -160,58 +155,6 @@ class TablesStore:
                 findings.append(found(GIT_FILE, path, f"{len(missing)} lines are missing", fix=f"add: {', '.join(missing)}"))
         return findings
 
-    def plan_rows(self, project: Project, table_name: str, changes: Sequence[records.Change]) -> Change | None:
-        """The Change that writes row changes into a table's file, one line each; None when nothing changes.
-
-        `changes` name rows by their primary key (all stored columns for a table without one). A file that is not there is
-        made. Raises HeadwaterError when a row to change is not there.
-        """
-        if not changes:
-            return None
-        table = project.tables[table_name]
-        path = self.data_path(table)
-        present = self.storage.stat(path) is not None
-        null = project.format.null_text
-        data = self.storage.read(path) if present else records.write_record(table.stored, "\0") + b"\n"
-        after = records.apply_changes(
-            data,
-            list(table.primary_key or table.stored),
-            changes,
-            sort_key=row_order(project, table),
-            canonical=canonical_key(table),
-            null=null,
-            path=path,
-        )
-        if present and after == data:
-            return None
-        return Change(path, after, bytes_oid(data) if present else ABSENT)
-
-    def write_rows(self, project: Project, changes: Mapping[str, Sequence[records.Change]], *, label: str) -> list[str]:
-        """Writes the row changes of several tables in one commit, all files or none; returns the paths written."""
-        planned = [self.plan_rows(project, name, rows) for name, rows in changes.items()]
-        made = [change for change in planned if change is not None]
-        if made:
-            self.storage.commit(made, label=label)
-        return [change.path for change in made]
-
-    def write_project(self, text: str, *, before: bytes | None) -> None:
-        """Replaces project.yaml, which must still be `before` (None: must not be there). Raises Conflict."""
-        self.storage.write(self.project_path, text.encode("utf-8"), expect=ABSENT if before is None else bytes_oid(before))
-
-
-def table_bytes(project: Project, table_name: str, rows: Iterable[Row]) -> bytes:
-    """A whole CSV file: the header in schema order, then rows (cells in the order of the stored columns), sorted as the
-    project says."""
-    table = project.tables[table_name]
-    null = project.format.null_text
-    columns = list(table.stored)
-    by = [columns.index(name) for name in table.sorted_by] if project.format.row_order == "key" else []
-    if by:
-        order = sort_key(table, table.sorted_by)
-        rows = sorted(rows, key=lambda row: order(tuple(row[place] for place in by)))
-    lines = [records.write_record(columns, "\0"), *(records.write_record(row, null) for row in rows)]
-    return b"\n".join(lines) + b"\n"
-
 
 def sort_key(table: Table, columns: Sequence[str]) -> Callable[[records.Cells], Any]:
     """From cells of `columns` to a value that sorts in typed order: NULL first, text by code point (as SQLite's BINARY)."""
@@ -223,14 +166,6 @@ def sort_key(table: Table, columns: Sequence[str]) -> Callable[[records.Cells], 
         )
 
     return order
-
-
-def row_order(project: Project, table: Table) -> Callable[[records.Cells], Any]:
-    """The order new rows are put in: by key, or behind all others where rows keep the file's order."""
-    if table.primary_key and table.order_by is None and project.format.row_order == "key":
-        return sort_key(table, table.primary_key)
-    counter = itertools.count()
-    return lambda cells: next(counter)
 
 
 def canonical_key(table: Table) -> Callable[[records.Cells], records.Cells] | None:
@@ -247,11 +182,6 @@ def canonical_key(table: Table) -> Callable[[records.Cells], records.Cells] | No
         )
 
     return canonical
-
-
-def check(storage: Storage, root: str) -> list[Finding]:
-    """`Kind.check`: every finding of the project in `root`."""
-    return TablesStore(storage, root).check()
 
 
 def migrate(storage: Storage, root: str) -> list[Change]:
@@ -280,31 +210,3 @@ def migrate(storage: Storage, root: str) -> list[Change]:
                 changes.append(Change(store.path(kept), old))
         changes.append(Change(store.path(inside), new, ABSENT if old is None else bytes_oid(old)))
     return changes
-
-
-def init_changes(storage: Storage, root: str, name: str) -> list[Change]:
-    """The files of a new project called `name`, without those that are there already.
-
-    Raises HeadwaterError (rule `tables-project-exists`) when there is a project.yaml.
-    """
-    store = TablesStore(storage, root)
-    if storage.stat(store.project_path) is not None:
-        raise HeadwaterError(
-            "there is a project.yaml already",
-            path=store.project_path,
-            rule="tables-project-exists",
-            fix="choose another folder, or edit the project that is there",
-        )
-    from schemas.yaml_write import quoted
-
-    files = {
-        PROJECT_FILE: gitfiles.FIRST_PROJECT.replace("@name@", quoted(name)),
-        "data/item.csv": gitfiles.FIRST_ROWS,
-        ".gitignore": gitfiles.GITIGNORE,
-        ".gitattributes": gitfiles.GITATTRIBUTES,
-    }
-    return [
-        Change(store.path(inside), text.encode("utf-8"), ABSENT)
-        for inside, text in files.items()
-        if storage.stat(store.path(inside)) is None
-    ]
