@@ -84,7 +84,7 @@ def import_(app: App, files: tuple[str, ...], into: str) -> None:
       headwater tables import customers.csv orders.csv --into shop
       headwater tables import legacy.sqlite --into legacy
     """
-    from assets.tables.importing import import_files
+    from resources.tables.importing import import_files
 
     target = Path(into)
     _refuse_present(target)

@@ -334,3 +334,21 @@ def test_every_command_has_help_with_an_example() -> None:
         assert command is not None
         assert "Example" in (command.help or ""), name
         assert all(getattr(option, "help", "") for option in command.params if isinstance(option, click.Option)), name
+
+
+def test_import_csv_files_and_databases_makes_projects_that_say_the_same(work: Path, run: Run) -> None:
+    code, _, err = run("import", "shop/data/city.csv", "shop/data/person.csv", "--into", "two")
+    assert (code, err) == (0, "")
+    assert (work / "two/data/person.csv").read_text() == PERSON
+    assert run("check", "two")[0] == 0
+    quick_build(lambda *arguments: run(*arguments, "-s", "shop"))
+    assert run("import", "shop/playground.db", "--into", "three")[0] == 0
+    assert "say the same" in run("diff", "three", "-s", "shop")[1]
+    assert run("import", "shop/data/city.csv", "--into", "two")[0] == 1
+
+
+def test_a_datapackage_goes_out_and_comes_back(work: Path, run: Run) -> None:
+    assert run("export", "--datapackage")[0] == 0
+    assert "up to date" in run("export", "--datapackage")[1]
+    assert run("import", "shop/datapackage.json", "--into", "back")[0] == 0
+    assert "say the same" in run("diff", "back", "-s", "shop")[1]
