@@ -13,9 +13,10 @@ from typing import Any
 
 from resources.tables.records import write_record
 from schemas.errors import HeadwaterError
-from schemas.findings import Finding, Rule, found
+from schemas.findings import Finding, Rule
+from schemas.tables.compiling import Pointer
 from schemas.tables.infer import ColumnGuess, clean_names, fit
-from schemas.tables.meaning import Examiner, Pointer
+from schemas.tables.meaning import Examiner
 from schemas.tables.model import Project
 from schemas.tables.types import BadCell, ColumnType, TypeProblem, parse_type, shown
 
@@ -268,9 +269,9 @@ class _Collector(Examiner):
         value: str | None = None,
         replacement: str | None = None,
     ) -> None:
-        finding = found(broken, self.path, message, fix=fix, value=value)
-        if finding.blocking:
-            self.pointers.append((pointer, finding))
+        super().say(broken, pointer, message, fix, key=key, value=value, replacement=replacement)
+        if self.findings[-1].blocking:
+            self.pointers.append((pointer, self.findings[-1]))
 
 
 def _problems(tree: dict[str, Any]) -> list[tuple[Pointer, Finding]]:

@@ -1,18 +1,18 @@
 """What a project must say to make sense: names, types, keys, relationships and expressions across the whole file.
 
-Takes a Project whose shape is right and the means to find positions; returns findings, all of them. No I/O, except that SQLite
-(in memory) is asked whether it can read the expressions.
+Takes a Project whose shape is right and the means to find positions; returns findings, all of them. No I/O. Whether SQLite can
+read the expressions is asked in `schemas.tables.compiling`.
 """
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
 from schemas import paths
 from schemas.errors import HeadwaterError
 from schemas.findings import Finding, Rule, Severity, found, rule
-from schemas.tables import expressions, names, sql
+from schemas.tables import names, sql
+from schemas.tables.compiling import Compiler, Pointer, nearest
 from schemas.tables.model import Column, Computed, Endpoint, Project, Relationship, Table
 from schemas.tables.types import BadCell, TypeProblem, shown
 
@@ -24,14 +24,11 @@ LITERAL = rule("tables-literal", Severity.ERROR, "Defaults, bounds and choices a
 OPTION = rule("tables-option", Severity.ERROR, "A column's rules fit its type and each other.")
 KEY = rule("tables-key", Severity.ERROR, "Keys, unique sets and indexes name stored columns of their table, once each.")
 RELATIONSHIP = rule("tables-relationship", Severity.ERROR, "A relationship joins equal types and points at a key.")
-EXPRESSION = rule("tables-expression", Severity.ERROR, "Expressions are SQL that says the same for the same row every time.")
-DECIMAL_COMPARED = rule("tables-decimal-compared", Severity.WARNING, "Expressions compare decimals as numbers, not as text.")
 ONE_COLUMN = rule("tables-one-column", Severity.ERROR, "The only column of a CSV file cannot be NULL: a blank line is no row.")
 RENAME = rule("tables-rename", Severity.ERROR, "A renamed table or column has one old name that is no longer in use.")
 SIZE = rule("tables-size", Severity.ERROR, "A table stays within the limits of SQLite.")
 
 MOST_COLUMNS = 2000
-Pointer = tuple[str | int, ...]
 Place = Callable[[Pointer, bool], tuple[int, int] | tuple[None, None]]
 """`place(pointer, key)`: (line, column) of a value, or of its key."""
 
@@ -76,7 +73,10 @@ class Examiner:
         self._renames()
         for name, relationship in self.project.relationships.items():
             self._relationship(name, relationship)
-        Compiler(self).compile()
+        compiler = Compiler(self.project, self.say, self.untyped)
+        compiler.expressions()
+        if not any(finding.blocking for finding in self.findings):
+            compiler.schema()
         return sorted(self.findings)
 
     def _names(self) -> None:
@@ -162,7 +162,7 @@ class Examiner:
     def _columns_named(self, table: Table, at: Pointer, columns: list[str], what: str, *, stored: bool = False) -> None:
         for place, name in enumerate(columns):
             if name not in table.columns:
-                guess = _nearest(name, table.columns)
+                guess = nearest(name, table.columns)
                 self.say(KEY, (*at, place), f"{what} names {name!r}, which is no column", guess, value=name)
             elif name in columns[:place]:
                 self.say(KEY, (*at, place), f"{what} names {name!r} twice", "name it once", value=name)
@@ -317,7 +317,7 @@ class Examiner:
     def _endpoint(self, at: Pointer, end: Endpoint) -> bool:
         table = self.project.tables.get(end.table)
         if table is None:
-            guess = _nearest(end.table, self.project.tables)
+            guess = nearest(end.table, self.project.tables)
             self.say(RELATIONSHIP, (*at, "table"), f"there is no table {end.table!r}", guess, value=end.table)
             return False
         good = True
@@ -325,119 +325,10 @@ class Examiner:
             column = table.columns.get(name)
             if column is None:
                 message = f"table {end.table!r} has no column {name!r}"
-                self.say(RELATIONSHIP, (*at, "columns", place), message, _nearest(name, table.columns), value=name)
+                self.say(RELATIONSHIP, (*at, "columns", place), message, nearest(name, table.columns), value=name)
                 good = False
             elif column.generated is not None or name in end.columns[:place]:
                 what = "is generated" if column.generated is not None else "stands twice"
                 self.say(RELATIONSHIP, (*at, "columns", place), f"{name!r} {what}", "use stored columns, once each", value=name)
                 good = False
         return good
-
-
-class Compiler:
-    """Asks SQLite, in memory, whether it can read every expression of a project whose names and types are right."""
-
-    def __init__(self, examiner: Examiner) -> None:
-        import apsw
-
-        self.examiner = examiner
-        self.project = examiner.project
-        self.error: type[Exception] = apsw.Error
-        self.connection = apsw.Connection(":memory:")
-        # Otherwise an unknown name between double quotes is read as text, and a misspelt check always holds.
-        self.connection.config(apsw.SQLITE_DBCONFIG_DQS_DDL, 0)
-        self.connection.config(apsw.SQLITE_DBCONFIG_DQS_DML, 0)
-
-    def compile(self) -> None:
-        """Adds a finding for each expression and view that cannot be used."""
-        for name, table in self.project.tables.items():
-            if name in self.examiner.untyped:
-                continue
-            for pointer, expression, template in self._expressions(name, table):
-                self._one(table, pointer, expression, template)
-        if any(finding.blocking for finding in self.examiner.findings):
-            return
-        for statement in sql.sqlite_tables(self.project) + sql.sqlite_indexes(self.project):
-            try:
-                self.connection.execute(statement)
-            except self.error as refused:
-                # Not reachable through a rule above; said rather than found by the first build.
-                self.examiner.say(EXPRESSION, ("tables",), f"SQLite refuses the schema: {refused}", "simplify the table")
-                return
-        self._views()
-
-    def _expressions(self, name: str, table: Table) -> Iterator[tuple[Pointer, str, str]]:
-        at: Pointer = ("tables", name)
-        for key, column in table.columns.items():
-            if column.check is not None:
-                yield (*at, "columns", key, "check"), column.check, "CREATE TABLE t ({columns}, CHECK ({expression})) STRICT"
-            if column.generated is not None:
-                yield (
-                    (*at, "columns", key, "generated"),
-                    column.generated,
-                    'CREATE TABLE t ({columns}, "\t" ANY AS ({expression}))',
-                )
-        for key, expression in table.checks.items():
-            yield (*at, "checks", key), expression, "CREATE TABLE t ({columns}, CHECK ({expression})) STRICT"
-        for key, index in table.indexes.items():
-            if index.where is not None:
-                template = "CREATE TABLE t ({columns}) STRICT; CREATE INDEX i ON t (1) WHERE {expression}"
-                yield (*at, "indexes", key, "where"), index.where, template
-
-    def _one(self, table: Table, pointer: Pointer, expression: str, template: str) -> None:
-        say = self.examiner.say
-        try:
-            tokens = expressions.examine(expression)
-        except expressions.BadExpression as refused:
-            say(EXPRESSION, pointer, f"{pointer[-1]}: {refused.message}", refused.fix, value=expression)
-            return
-        columns = ", ".join(f"{sql.quote(key)} {column.column_type.sqlite}" for key, column in table.columns.items())
-        try:
-            self.connection.execute("SAVEPOINT s")
-            # Not str.format: names and expressions may hold braces.
-            self.connection.execute(template.replace("{columns}", columns, 1).replace("{expression}", expression, 1))
-        except self.error as refused:
-            unknown = str(refused).removeprefix("SQLError: ")
-            named = unknown.partition("no such column: ")[2]
-            guess = _nearest(named, table.columns) if named else "write it as SQLite reads it"
-            say(EXPRESSION, pointer, f"{pointer[-1]}: SQLite cannot read it: {unknown}", guess, value=expression)
-        finally:
-            self.connection.execute("ROLLBACK TO s; RELEASE s")
-        for key, column in table.columns.items():
-            if column.column_type.base == "decimal" and expressions.uncast(tokens, key):
-                message = f"{pointer[-1]}: SQLite keeps the decimal {key!r} as text, so this compares text"
-                say(DECIMAL_COMPARED, pointer, message, f"write CAST({key} AS DOUBLE)", value=expression)
-
-    def _views(self) -> None:
-        waiting = dict(self.project.views)
-        refused: dict[str, str] = {}
-        # A view may read another one that stands below it: repeat until nothing more can be made.
-        while waiting:
-            made = [name for name in waiting if self._view(name, waiting[name].sql, refused)]
-            if not made:
-                break
-            for name in made:
-                del waiting[name]
-        for name in waiting:
-            pointer: Pointer = ("views", name, "sql")
-            self.examiner.say(EXPRESSION, pointer, f"view {name!r}: {refused[name]}", "write one SELECT that SQLite can read")
-
-    def _view(self, name: str, text: str, refused: dict[str, str]) -> bool:
-        try:
-            expressions.examine_view(text)
-            self.connection.execute(f"CREATE VIEW {sql.quote(name)} AS {text}")
-            self.connection.execute(f"EXPLAIN SELECT * FROM {sql.quote(name)}")
-        except expressions.BadExpression as problem:
-            refused[name] = problem.message
-            return False
-        except self.error as problem:
-            refused[name] = f"SQLite cannot read it: {problem}"
-            self.connection.execute(f"DROP VIEW IF EXISTS {sql.quote(name)}")
-            return False
-        return True
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    options = list(known)
-    close = difflib.get_close_matches(name, options, n=1, cutoff=0.5)
-    return f"write {close[0]!r}" if close else "use one of " + ", ".join(repr(option) for option in options[:12])

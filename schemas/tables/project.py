@@ -18,7 +18,8 @@ from schemas import yaml_text, yaml_write
 from schemas.document import Document
 from schemas.errors import InvalidText, NewerFormat
 from schemas.findings import Finding, Severity, found, rule
-from schemas.tables.meaning import Examiner, Pointer
+from schemas.tables.compiling import Pointer
+from schemas.tables.meaning import Examiner
 from schemas.tables.model import VERSION, Project
 from schemas.text import Limits
 
