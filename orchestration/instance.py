@@ -21,6 +21,9 @@ SETTINGS = f"""{MARK}
 # All of this folder is derived: delete it, and the next `headwater build` reports everything again from provenance.
 telemetry:
   enabled: false
+# No invitation to subscribe over every page.
+nux:
+  enabled: false
 
 # One pooled SQLite file; see orchestration/event_log.py.
 event_log_storage:

@@ -22,7 +22,7 @@ from assets.engine.definitions.session import SESSION, BuildSession
 from assets.engine.model import Outcome, Policy, Progress, Ref, Result
 from orchestration.graph import presentation_of
 from orchestration.instance import open_instance
-from orchestration.report import current_graph, report_all
+from orchestration.report import current_graph, report_all, report_checks
 from orchestration.runs import close_killed_runs, process_tags
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ def run_build(
             _execute(session, last, instance, command)
     if session.interrupted is not None:
         raise session.interrupted
+    report_checks(session, instance, current_graph(session))
     outcomes = {outcome.ref: outcome for outcome in session.outcomes}
     for ref in refs:
         if ref not in outcomes:

@@ -10,6 +10,7 @@ from collections.abc import Collection
 
 import dagster as dg
 
+from assets.engine.definitions.checks import evaluations
 from assets.engine.definitions.events import materialization, source_event, sources_of
 from assets.engine.definitions.keys import artifact_key, source_key
 from assets.engine.definitions.session import BuildSession
@@ -63,13 +64,29 @@ def pending_events(
     return events
 
 
-def report_all(session: BuildSession, instance: dg.DagsterInstance) -> list[Ref | dg.AssetKey]:
-    """Bring Dagster up to what is there, by runless events; returns the keys reported. This is how a lost home is restored."""
+def pending_checks(
+    session: BuildSession, instance: dg.DagsterInstance, graph: Graph, *, look: bool
+) -> list[dg.AssetCheckEvaluation]:
+    """The check results that Dagster does not hold yet; `look` reads text that was not checked yet."""
+    return [
+        event for store in graph.stores for event in evaluations(session, instance, graph.kinds[store.kind], store, look=look)
+    ]
+
+
+def report_all(session: BuildSession, instance: dg.DagsterInstance) -> list[dg.AssetKey]:
+    """Bring Dagster up to what is there, by runless events; returns the assets reported. This is how a lost home is restored."""
     graph = current_graph(session)
     versions = present_versions(session, graph)
-    reported: list[Ref | dg.AssetKey] = []
+    reported = []
     for event in pending_events(session, instance, graph, versions):
         instance.report_runless_asset_event(event)
         session.versions[event.asset_key] = versions[event.asset_key]
         reported.append(event.asset_key)
+    report_checks(session, instance, graph)
     return reported
+
+
+def report_checks(session: BuildSession, instance: dg.DagsterInstance, graph: Graph) -> None:
+    """Report the check results that are known without reading any text."""
+    for evaluation in pending_checks(session, instance, graph, look=False):
+        instance.report_runless_asset_event(evaluation)

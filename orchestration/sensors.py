@@ -7,7 +7,7 @@ changed.
 import dagster as dg
 
 from assets.engine.definitions.session import SESSION, BuildSession
-from orchestration.report import current_graph, pending_events, present_versions
+from orchestration.report import current_graph, pending_checks, pending_events, present_versions
 from schemas.oid import json_oid
 
 INTERVAL_SECONDS = 30
@@ -35,9 +35,16 @@ def look(session: BuildSession, context: dg.SensorEvaluationContext) -> dg.Senso
     """One tick over the session's stores."""
     graph = current_graph(session)
     versions = present_versions(session, graph)
-    cursor = json_oid({key.to_user_string(): version for key, version in versions.items()})
+    seen = {key.to_user_string(): version for key, version in versions.items()}
+    cursor = json_oid([seen, [[store.kind, store.name, store.present] for store in graph.stores]])
     if cursor == context.cursor:
         return dg.SkipReason(f"all {len(versions)} sources and artifacts are as reported")
     repository = context.repository_def
     defined = None if repository is None else set(repository.asset_graph.get_all_asset_keys())
-    return dg.SensorResult(asset_events=pending_events(session, context.instance, graph, versions, defined), cursor=cursor)
+    events = pending_events(session, context.instance, graph, versions, defined)
+    checks = [
+        event
+        for event in pending_checks(session, context.instance, graph, look=True)
+        if defined is None or event.asset_key in defined
+    ]
+    return dg.SensorResult(asset_events=[*events, *checks], cursor=cursor)

@@ -55,6 +55,8 @@ class FakeEngine:
     built: list[str] = field(default_factory=list)
     records: dict[Ref, Any] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
+    known: list[Finding] | None = None
+    """What is known of the text without reading it."""
     vanished: set[str] = field(default_factory=set)
     reproduces: bool = True
     differences: tuple[str, ...] = ()
@@ -66,6 +68,7 @@ class FakeEngine:
         self.kinds = {KIND.name: KIND}
         for name in self.names:
             self.text.setdefault(name, "first")
+        self.checks = SimpleNamespace(findings=lambda _store: list(self.findings), known=lambda _store: self.known)
         self.workspace = SimpleNamespace(local=self.local, config=SimpleNamespace(owner=None, verify_schedule=None))
 
     def stores(self) -> list[Store]:
@@ -90,10 +93,6 @@ class FakeEngine:
 
     def upstream(self, ref: Ref) -> list[Ref]:
         return [Ref(ref.kind, ref.store, "base")] if ref.name == "top" else []
-
-    def check(self, select: Sequence[str] = ()) -> dict[Ref, list[Finding]]:
-        wanted = {name.split("/")[1] for name in select}
-        return {Ref("plain", name, ""): list(self.findings) for name in self.names if name in wanted}
 
     def verify(self, select: Sequence[str] = ()) -> list[Any]:
         return [

@@ -30,7 +30,7 @@ class Ticks:
         self.instance = instance
         self.cursor: Any = None
         self.sensor_cursor: str | None = None
-        self.runs: list[set[str]] = []
+        self.checked: dict[str, dg.AssetCheckEvaluation] = {}
 
     def definitions(self) -> dg.Definitions:
         graph = graph_of(self.engine.stores(), self.engine.kinds)
@@ -45,7 +45,8 @@ class Ticks:
         self.sensor_cursor = result.cursor
         for event in result.asset_events:
             self.instance.report_runless_asset_event(event)
-        return [event.asset_key.to_user_string() for event in result.asset_events]
+        self.checked = {event.check_name: event for event in result.asset_events if isinstance(event, dg.AssetCheckEvaluation)}
+        return [event.asset_key.to_user_string() for event in result.asset_events if isinstance(event, dg.AssetMaterialization)]
 
     def evaluate(self, definitions: dg.Definitions) -> Any:
         """The sensor's answer, under definitions that may be older than the stores."""
@@ -203,6 +204,29 @@ def test_a_vanished_store_keeps_its_versions(ticks: Ticks) -> None:
     ticks.engine.vanished.add("one")
     assert ticks.sense() == []
     assert ticks.instance.get_latest_materialization_event(TEXT) is not None
+
+
+def test_the_sensor_keeps_the_checks_up_to_date_and_says_nothing_twice(ticks: Ticks) -> None:
+    from schemas.findings import Finding, Severity
+
+    ticks.sense()
+    assert {name: event.passed for name, event in ticks.checked.items()} == {"text": True, "present": True}
+    ticks.engine.text["one"] = "second"
+    ticks.sense()
+    assert ticks.checked == {}
+    ticks.engine.findings = [Finding("csv-ragged-row", Severity.ERROR, "a.txt", "too short", line=2)]
+    ticks.engine.text["one"] = "third"
+    ticks.sense()
+    text = ticks.checked["text"]
+    assert not text.passed
+    assert text.metadata["rule: csv-ragged-row"].value == 1
+    assert text.metadata["list"].records[0].data["place"] == "a.txt:2"
+    ticks.engine.vanished.add("one")
+    ticks.sense()
+    assert {name: event.passed for name, event in ticks.checked.items()} == {"present": False}
+    ticks.engine.vanished.clear()
+    ticks.sense()
+    assert {name: event.passed for name, event in ticks.checked.items()} == {"present": True}
 
 
 def test_a_store_the_code_location_does_not_know_is_not_reported(ticks: Ticks) -> None:

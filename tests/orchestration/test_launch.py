@@ -76,11 +76,11 @@ def test_metadata_shows_inputs_counts_tables_and_pictures(engine: FakeEngine) ->
     with open_instance(engine.workspace) as instance:
         metadata = _event(instance, BASE_KEY).metadata
     assert metadata["outcome"].value == "built"
-    assert metadata["count/rows"].value == 3
+    assert metadata["rows"].value == 3
     assert metadata["fingerprint"].value == engine.records[BASE].fingerprint
-    assert [column.name for column in metadata["table/top"].schema.columns] == ["a", "b"]
+    assert [column.name for column in metadata["table: top"].schema.columns] == ["a", "b"]
     assert metadata["inputs"].records[0].data["asset"] == "plain/one/source/text"
-    assert metadata["picture/map"].value.startswith("![map](data:image/svg+xml;base64,")
+    assert metadata["picture: map"].value.startswith("![map](data:image/svg+xml;base64,")
     assert "the text changed" in metadata["why"].value
 
 
@@ -250,5 +250,5 @@ def test_a_lost_home_is_told_everything_without_building(engine: FakeEngine, tmp
     assert engine.built == []
     with open_instance(engine.workspace) as instance:
         assert _stale(engine, instance) == FRESH_BUT_SLOW
-        assert _event(instance, BASE_KEY).metadata["count/rows"].value == 3
+        assert _event(instance, BASE_KEY).metadata["rows"].value == 3
     assert report_present(engine) == 0

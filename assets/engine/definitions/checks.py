@@ -3,7 +3,7 @@
 # No `from __future__ import annotations` here: Dagster reads the type of the context parameter and does not resolve a string.
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ from assets.engine.definitions.session import SESSION, BuildSession
 from assets.engine.model import Ref, Store
 from assets.engine.recipe import Kind
 from schemas.errors import HeadwaterError
+from schemas.findings import Finding
 from schemas.ids import escape_name
 
 TEXT_CHECK = "text"
@@ -28,6 +29,11 @@ CHECKS = {
 """The checks of every store and what each proves."""
 
 
+def anchor_of(store: Store, kind: Kind) -> dg.AssetKey:
+    """The asset that the checks of a store hang on: its first source."""
+    return source_key(Ref(store.kind, store.name, kind.sources[0].name))
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What a check found."""
@@ -35,13 +41,12 @@ class Verdict:
     passed: bool
     description: str
     metadata: dict[str, Any] = field(default_factory=dict)
-    warning: bool = False
 
 
 def store_checks(store: Store, kind: Kind) -> dg.AssetChecksDefinition:
     """The checks of a store, on its first source: they look at the store as a whole, and there they run when asked for (by hand
     or by the scheduled job), not with every build. A check only shows; the recipes themselves refuse invalid text."""
-    anchor = source_key(Ref(store.kind, store.name, kind.sources[0].name))
+    anchor = anchor_of(store, kind)
 
     @dg.multi_asset_check(
         name="__".join([store.kind, escape_name(store.name), "checks"]),
@@ -70,28 +75,72 @@ def _guarded(name: str, anchor: dg.AssetKey, look: Callable[[], Verdict]) -> dg.
         check_name=name,
         asset_key=anchor,
         passed=verdict.passed,
-        severity=dg.AssetCheckSeverity.WARN if verdict.warning else dg.AssetCheckSeverity.ERROR,
+        severity=dg.AssetCheckSeverity.ERROR,
         description=verdict.description,
         metadata=verdict.metadata,
     )
 
 
 def check_text(session: BuildSession, store: Store) -> Verdict:
-    """Every finding over the store's text, counted by rule. Warnings alone pass with a remark."""
-    findings = [
-        found
-        for owner, found_there in session.engine.check([f"{store.kind}/{store.name}/*"]).items()
-        if (owner.kind, owner.store) == (store.kind, store.name)
-        for found in found_there
-    ]
+    """Every finding over the store's text, counted by rule; warnings alone pass with a remark."""
+    if not store.present:
+        return Verdict(False, "the store is gone; see the check `present`")
+    return text_verdict(session.engine.checks.findings(store))
+
+
+def text_verdict(findings: Sequence[Finding]) -> Verdict:
+    """The findings as a verdict: any blocking one fails it."""
     rules = Counter(found.rule for found in findings)
     blocking = sum(found.blocking for found in findings)
     metadata: dict[str, Any] = {"findings": len(findings), "blocking": blocking}
-    metadata |= {f"rule/{rule}": count for rule, count in sorted(rules.items())}
+    metadata |= {f"rule: {rule}": count for rule, count in sorted(rules.items())}
     if findings:
         metadata["list"] = findings_table(findings)
     text = f"{len(findings)} findings, {blocking} of them blocking" if findings else "no findings"
     return Verdict(blocking == 0, text, metadata)
+
+
+def evaluations(
+    session: BuildSession, instance: dg.DagsterInstance, kind: Kind, store: Store, *, look: bool
+) -> list[dg.AssetCheckEvaluation]:
+    """The cheap checks of a store (`text` and `present`) as events, as far as they say something else than Dagster's last record.
+
+    `look` reads text that was not checked yet; without it such text goes unmentioned.
+    """
+    if not kind.sources:
+        return []
+    anchor = anchor_of(store, kind)
+    verdicts = {PRESENT_CHECK: check_present(session, store)}
+    if store.present:
+        try:
+            found = session.engine.checks.findings(store) if look else session.engine.checks.known(store)
+        except (HeadwaterError, OSError) as error:
+            verdicts[TEXT_CHECK] = Verdict(False, str(error))
+        else:
+            if found is not None:
+                verdicts[TEXT_CHECK] = text_verdict(found)
+    keys = {name: dg.AssetCheckKey(anchor, name) for name in verdicts}
+    last = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(keys.values()))
+    made = []
+    for name, verdict in verdicts.items():
+        record = last.get(keys[name])
+        event = record.event if record is not None else None
+        known = event.dagster_event.event_specific_data if event is not None and event.dagster_event is not None else None
+        if not isinstance(known, dg.AssetCheckEvaluation) or (known.passed, known.description) != (
+            verdict.passed,
+            verdict.description,
+        ):
+            made.append(
+                dg.AssetCheckEvaluation(
+                    asset_key=anchor,
+                    check_name=name,
+                    passed=verdict.passed,
+                    metadata=verdict.metadata,
+                    severity=dg.AssetCheckSeverity.ERROR,
+                    description=verdict.description,
+                )
+            )
+    return made
 
 
 def check_present(session: BuildSession, store: Store) -> Verdict:
@@ -103,7 +152,9 @@ def check_present(session: BuildSession, store: Store) -> Verdict:
 
 def check_reproducible(session: BuildSession, store: Store) -> Verdict:
     """Every artifact built again in scratch and compared by its class."""
-    verified = session.engine.verify([f"{store.kind}/{store.name}/*"])
+    selected = session.engine.verify([f"{store.kind}/{store.name}/*"])
+    # A store's name may hold a wildcard itself.
+    verified = [one for one in selected if (one.ref.kind, one.ref.store) == (store.kind, store.name)]
     records = [
         dg.TableRecord(
             {

@@ -187,36 +187,33 @@ def _outcome_metadata(
 ) -> dict[str, Any]:
     """What people find on the page of a materialization."""
     record = session.engine.provenance(artifact.ref)
-    sizes = {output.path: output.size for output in record.outputs} if record else {}
-    read = [
-        dg.TableRecord({"role": upstream.role, "asset": upstream.key.to_user_string(), "version": versions.get(upstream.key, "")})
-        for upstream in artifact.upstream
-    ]
-    metadata: dict[str, Any] = {
-        "outcome": str(outcome.result),
-        "seconds": round(outcome.seconds, 3),
-        "inputs": dg.MetadataValue.table(
-            read, schema=dg.TableSchema([dg.TableColumn(name) for name in ("role", "asset", "version")])
-        ),
-        "outputs": dg.MetadataValue.md("\n".join(f"- `{path}`{_size(sizes, path)}" for path in outcome.outputs)),
-    }
-    if record:
-        metadata["fingerprint"] = record.fingerprint
-        metadata["how"] = record.how
-    if outcome.reasons:
-        metadata["why"] = dg.MetadataValue.md("\n".join(f"- {reason}" for reason in outcome.reasons))
     summary = outcome.summary
-    metadata |= {f"count/{name}": number for name, number in summary.get("counts", {}).items()}
-    metadata |= {f"table/{name}": _table(table) for name, table in summary.get("tables", {}).items()}
-    metadata |= {f"text/{name}": dg.MetadataValue.md(text) for name, text in summary.get("markdown", {}).items()}
-    metadata |= {f"picture/{name}": _picture(name, data) for name, data in outcome.pictures.items()}
+    metadata: dict[str, Any] = {"outcome": str(outcome.result), "seconds": round(outcome.seconds, 3)}
+    if outcome.reasons:
+        metadata["why"] = _list(outcome.reasons)
+    metadata |= dict(summary.get("counts", {}))
+    metadata |= {f"table: {name}": _table(table) for name, table in summary.get("tables", {}).items()}
+    metadata |= {f"text: {name}": dg.MetadataValue.md(text) for name, text in summary.get("markdown", {}).items()}
+    metadata |= {f"picture: {name}": _picture(name, data) for name, data in outcome.pictures.items()}
     if present is not None:
         metadata |= present(artifact.store, outcome)
+    metadata["outputs"] = _list(f"`{path}`" for path in outcome.outputs)
+    read = [
+        dg.TableRecord({"role": upstream.role, "asset": upstream.key.to_user_string(), "version": versions.get(upstream.key, "")})
+        for upstream in artifact.upstream[:FILE_ROWS]
+    ]
+    columns = [dg.TableColumn(name) for name in ("role", "asset", "version")]
+    metadata["inputs"] = dg.MetadataValue.table(read, schema=dg.TableSchema(columns))
+    if record:
+        metadata |= {"fingerprint": record.fingerprint, "made by": _MADE_BY.get(record.how, record.how)}
     return metadata
 
 
-def _size(sizes: Mapping[str, int], path: str) -> str:
-    return f" ({sizes[path]:,} bytes)" if path in sizes else ""
+_MADE_BY = {"built": "a build", "restored": "the build cache", "adopted": "adoption of what was there"}
+
+
+def _list(lines: Iterable[str]) -> dg.MarkdownMetadataValue:
+    return dg.MetadataValue.md("\n".join(f"- {line}" for line in lines))
 
 
 def _table(table: Mapping[str, Any]) -> dg.TableMetadataValue:

@@ -1,0 +1,95 @@
+"""The checks of a store, executed as Dagster executes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from assets.engine.definitions.session import SESSION, BuildSession
+from assets.engine.model import Store
+from orchestration.builder import build_definitions
+from orchestration.graph import graph_of
+from schemas.errors import HeadwaterError
+from schemas.findings import Finding, Severity
+from tests.orchestration.fakes import FakeEngine
+
+ANCHOR = dg.AssetKey(["plain", "one", "source", "text"])
+
+
+def _executed(engine: FakeEngine, *names: str) -> dict[str, dg.AssetCheckEvaluation]:
+    session = BuildSession(engine)  # type: ignore[arg-type]  # a fake
+    resources = {SESSION: dg.ResourceDefinition.hardcoded_resource(session)}
+    definitions = build_definitions(graph_of(engine.stores(), engine.kinds), resources=resources)
+    keys = [dg.AssetCheckKey(ANCHOR, name) for name in names]
+    job = dg.define_asset_job("checks", selection=dg.AssetSelection.checks(*keys)).resolve(
+        asset_graph=definitions.resolve_asset_graph(), resource_defs=resources
+    )
+    result = job.execute_in_process()
+    return {one.check_name: one for one in result.get_asset_check_evaluations()}
+
+
+def test_a_sound_store_passes_all_three() -> None:
+    results = _executed(FakeEngine(), "text", "present", "reproducible")
+    assert {name: one.passed for name, one in results.items()} == {"text": True, "present": True, "reproducible": True}
+    assert results["reproducible"].metadata["artifacts"].records[0].data == {
+        "artifact": "base", "class": "byte-equal", "equal": True, "differences": "",
+    }  # fmt: skip
+
+
+def test_checks_run_alone_too() -> None:
+    assert set(_executed(FakeEngine(), "present")) == {"present"}
+
+
+def test_findings_are_counted_by_rule_and_listed_with_their_place() -> None:
+    engine = FakeEngine()
+    engine.findings = [
+        Finding("yaml-key", Severity.ERROR, "p.yaml", "bad key", line=3, column=5, fix="quote it"),
+        Finding("csv-header", Severity.WARNING, "d.csv", "odd"),
+        Finding("csv-header", Severity.WARNING, "e.csv", "odd"),
+    ]
+    text = _executed(engine, "text")["text"]
+    assert not text.passed
+    assert text.description == "3 findings, 1 of them blocking"
+    assert (text.metadata["rule: yaml-key"].value, text.metadata["rule: csv-header"].value) == (1, 2)
+    assert text.metadata["list"].records[0].data["place"] == "p.yaml:3:5"
+
+
+def test_warnings_alone_pass_with_a_remark() -> None:
+    engine = FakeEngine()
+    engine.findings = [Finding("csv-header", Severity.WARNING, "d.csv", "odd")]
+    text = _executed(engine, "text")["text"]
+    assert text.passed
+    assert text.description == "1 findings, 0 of them blocking"
+
+
+def test_a_vanished_store_fails_present_and_text() -> None:
+    engine = FakeEngine()
+    engine.vanished.add("one")
+    results = _executed(engine, "text", "present")
+    assert not results["present"].passed
+    assert "no longer holds this store" in str(results["present"].description)
+    assert not results["text"].passed
+
+
+def test_what_is_not_reproduced_is_named() -> None:
+    engine = FakeEngine()
+    engine.reproduces, engine.differences = False, ("base.txt: 3 bytes differ",)
+    result = _executed(engine, "reproducible")["reproducible"]
+    assert not result.passed
+    assert "base" in str(result.description)
+    assert result.metadata["artifacts"].records[0].data["differences"] == "base.txt: 3 bytes differ"
+
+
+def test_a_store_that_cannot_be_read_fails_its_check_and_the_others_still_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = FakeEngine()
+
+    def findings(store: Store) -> Any:
+        raise HeadwaterError("cannot be read", fix="chmod it")
+
+    monkeypatch.setattr(engine.checks, "findings", findings)
+    results = _executed(engine, "text", "present")
+    assert not results["text"].passed
+    assert "chmod it" in str(results["text"].description)
+    assert results["present"].passed
