@@ -23,12 +23,15 @@ import contextlib
 import json
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 import click
+
+from orchestration.cli import Terminated
 
 if TYPE_CHECKING:
     from assets.engine.engine import Engine
@@ -80,6 +83,25 @@ class App:
         self._workspace: Workspace | None = None
         self._engine: Engine | None = None
         self._bar: Bar | None = None
+        self._stopped: int | None = None
+
+    # -- what stops it
+
+    def stop(self, number: int, frame: object = None) -> None:
+        """The handler of SIGINT and SIGTERM."""
+        self._stopped = number
+        self.raise_if_stopped()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a signal has asked for the end."""
+        return self._stopped is not None
+
+    def raise_if_stopped(self) -> None:
+        """Raise KeyboardInterrupt or Terminated when a signal has asked for the end. Long work that runs libraries in C calls
+        it between steps: they may have turned the handler's exception into one of theirs."""
+        if self._stopped is not None:
+            raise KeyboardInterrupt if self._stopped == signal.SIGINT else Terminated
 
     # -- what it works on
 
@@ -221,7 +243,7 @@ class App:
             self._write(sys.stderr, f"{question} [y/N] ", flush=True)
             answer = sys.stdin.readline()
             if not answer:
-                raise click.Abort from EOFError()
+                raise click.Abort
             word = answer.strip().casefold()
             if word in ("y", "yes"):
                 return True

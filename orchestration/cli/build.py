@@ -75,6 +75,7 @@ def run(app: App, refs: Sequence[Ref], policy: Policy) -> list[Outcome]:
     with app.progress("build", len(refs)) as bar:
 
         def progress(ref: Ref, phase: str, fraction: float | None) -> None:
+            app.raise_if_stopped()
             bar.show(f"{ref} {phase}", fraction)
 
         def done(outcome: Outcome) -> None:

@@ -12,6 +12,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from orchestration.cli.app import App, cli, command, pass_app
+from orchestration.cli.main import COMPLETE
 from schemas.errors import UsageError
 
 SHELLS = ("bash", "zsh", "fish")
@@ -36,5 +37,5 @@ def completion(app: App, shell: str | None) -> None:
     writer = get_completion_class(name)
     if writer is None:
         raise UsageError(f"{name} cannot be completed", fix=f"use one of {', '.join(SHELLS)}", rule="usage")
-    script = writer(cli, {}, "headwater", "_HEADWATER_COMPLETE").source()
+    script = writer(cli, {}, "headwater", COMPLETE).source()
     app.emit({"shell": name, "script": script, "install": _INSTALL[name]}, f"{script}\n# {_INSTALL[name]}")

@@ -10,9 +10,9 @@ Exit codes: 0 ok, 1 the operation failed, 2 usage, 3 authoritative text is inval
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
-from orchestration.cli import VERSION
+from orchestration.cli import VERSION, Terminated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,10 +24,8 @@ USAGE = 2
 INTERRUPTED = 130
 READER_GONE = 141
 TERMINATED = 143
-
-
-class Terminated(BaseException):
-    """SIGTERM arrived; not an Exception, so that only clean-up handlers see it on its way out."""
+COMPLETE = "_HEADWATER_COMPLETE"
+"""The variable through which the completion script asks for candidates."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,14 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given == ["--version"]:
         return _finish(lambda: print(f"headwater {VERSION}"))
-    import signal
-
-    signal.signal(signal.SIGTERM, _terminate)
     return _finish(lambda: _run(given))
-
-
-def _terminate(number: int, frame: object) -> NoReturn:
-    raise Terminated
 
 
 def _finish(work: Callable[[], int | None]) -> int:
@@ -72,12 +63,27 @@ def _silence() -> None:
 
 
 def _run(arguments: list[str]) -> int:
+    import os
+    import signal
+
+    import click
+
     from orchestration.cli.app import App, cli
 
+    if instruction := os.environ.get(COMPLETE):
+        from click.shell_completion import shell_complete
+
+        return shell_complete(cli, {}, "headwater", COMPLETE, instruction)
     app = App(json="--json" in arguments, debug="--debug" in arguments)
+    signal.signal(signal.SIGINT, app.stop)
+    signal.signal(signal.SIGTERM, app.stop)
     try:
-        result = cli.main(arguments, prog_name="headwater", obj=app, standalone_mode=False)
+        # Not `cli.main`: it turns closed pipes and interrupts into exit codes of its own.
+        with cli.make_context("headwater", arguments, obj=app) as context:
+            result = cli.invoke(context)
         return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as done:
+        return done.exit_code
     except Exception as error:
         if isinstance(error, BrokenPipeError):
             raise
@@ -85,7 +91,12 @@ def _run(arguments: list[str]) -> int:
             import traceback
 
             traceback.print_exc()
+        # Libraries in C turn the exception of a signal handler into one of theirs.
+        app.raise_if_stopped()
         return _report(app, error)
+    except (KeyboardInterrupt, Terminated):
+        app.note("interrupted")
+        raise
     finally:
         app.close()
 
@@ -97,11 +108,6 @@ def _report(app: App, error: Exception) -> int:
     from schemas.errors import HeadwaterError
 
     if isinstance(error, click.Abort):
-        # click turns the interrupt of a prompt or a running command into Abort; the end of stdin arrives the same way.
-        end_of_input = isinstance(error.__cause__, EOFError)
-        if not end_of_input:
-            app.note("interrupted")
-            return INTERRUPTED
         error = HeadwaterError("a question was not answered: the input ended", fix="answer it at a terminal, or pass --yes")
     elif isinstance(error, click.exceptions.NoArgsIsHelpError) and not app.json:
         app.note(error.format_message())

@@ -11,9 +11,11 @@ still write where it may read (`COPY … TO`), so only a single SELECT, or an EX
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 FORMATS = ("table", "csv", "json")
 MEMORY_LIMIT: Final = "1GiB"
 _BATCH = 1000
+_WATCH_EVERY = 0.1
+"""Seconds between looks at the clock and at signals while a query runs."""
 _EXPLAIN = re.compile(r"\s*EXPLAIN\s+(?:ANALYZE\s+)?(?:\([^()]*\)\s*)?", re.IGNORECASE)
 _LISTS_VIEWS = re.compile(r"\b(?:show|describe|duckdb_\w+|information_schema|pg_catalog|sqlite_master)\b", re.IGNORECASE)
 
@@ -179,16 +183,17 @@ def _run(app: App, connection: duckdb.DuckDBPyConnection, sql: str, style: str, 
 
     from orchestration.cli.rows import printer
 
-    expired = threading.Event()
+    finished = threading.Event()
+    deadline = time.monotonic() + (timeout or math.inf)
 
-    def stop() -> None:
-        expired.set()
-        connection.interrupt()
+    def watch() -> None:
+        # A signal that arrives while DuckDB is busy may be lost in it, so being stopped is looked for as well as lateness.
+        while not finished.wait(_WATCH_EVERY):
+            if app.stopped or time.monotonic() > deadline:
+                connection.interrupt()
 
-    timer = threading.Timer(timeout, stop)
-    timer.daemon = True
-    if timeout:
-        timer.start()
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
     try:
         connection.execute(sql)
         columns = [str(column[0]) for column in connection.description or []]
@@ -202,9 +207,10 @@ def _run(app: App, connection: duckdb.DuckDBPyConnection, sql: str, style: str, 
             if more:
                 break
         show.end()
-    except duckdb.InterruptException:
-        if not expired.is_set():
-            raise KeyboardInterrupt from None
+    except (duckdb.InterruptException, RuntimeError):
+        app.raise_if_stopped()
+        if time.monotonic() <= deadline:
+            raise
         raise HeadwaterError(
             f"the query took longer than {timeout:g} s",
             fix="narrow it, or pass --timeout SECONDS (0 for no limit)",
@@ -213,7 +219,8 @@ def _run(app: App, connection: duckdb.DuckDBPyConnection, sql: str, style: str, 
     except duckdb.Error as error:
         raise _sql_error(error) from None
     finally:
-        timer.cancel()
+        finished.set()
+        watcher.join()
     if more:
         app.note(f"only the first {counted(printed, 'row')}; --limit 0 prints all")
 
