@@ -177,8 +177,8 @@ class Places:
         """
         paths = []
         for output in recipe.outputs:
-            local = self.spot(store, (output.place, output.path)).local
-            paths.append(local if local is not None else fetched / output.path)
+            spot = self.spot(store, (output.place, output.path))
+            paths.append(spot.local if spot.local is not None else _fetched(spot, fetched / output.path, folder=output.folder))
         return paths
 
     @staticmethod
@@ -195,6 +195,17 @@ class Places:
     def close(self) -> None:
         """Close the stat cache of the outputs."""
         self._state_cache.close()
+
+
+def _fetched(spot: Spot, target: Path, *, folder: bool) -> Path:
+    """A copy of the output at `target`."""
+    if folder:
+        target.mkdir(parents=True, exist_ok=True)
+        for found in spot.storage.scan(spot.path):
+            spot.storage.fetch(found.path, target / found.path[len(spot.path) + 1 :])
+    else:
+        spot.storage.fetch(spot.path, target)
+    return target
 
 
 def scratch_name(ref: Ref) -> str:
