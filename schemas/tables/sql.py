@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from schemas.tables.model import Column, Computed, Index, Literals, Project, Relationship, Table
+from schemas.tables.model import Column, Computed, Index, Project, Relationship, Table
 from schemas.tables.spelling import decimal_cell
 from schemas.tables.types import ColumnType, sql_text
 
@@ -154,12 +154,7 @@ def default_literal(column: Column) -> str | None:
         return None
     if isinstance(default, Computed):
         return f"({_MOMENTS[column.column_type.base]})"
-    return sql_literal(column.column_type, default_cell(column, default))
-
-
-def default_cell(column: Column, default: Literals) -> str:
-    """The canonical cell of a literal default. Raises BadCell."""
-    return column.cell(default)
+    return sql_literal(column.column_type, column.cell(default))
 
 
 def _sqlite_column(table: Table, name: str, column: Column) -> str:

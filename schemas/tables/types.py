@@ -17,7 +17,6 @@ Rules that surprise, decided here once:
 from __future__ import annotations
 
 import base64
-import binascii
 import datetime as dt
 import json
 import math
@@ -335,14 +334,6 @@ def blob_error_column(cell: str) -> int:
     """The 1-based character of a refused base64 cell at which it stops being base64."""
     match = re.match("[A-Za-z0-9+/]*", cell)
     return min(match.end() + 1 if match else 1, max(len(cell), 1))
-
-
-def decode_blob(cell: str) -> bytes:
-    """The bytes of a canonical base64 cell; raises BadCell."""
-    try:
-        return base64.b64decode(cell, validate=True)
-    except binascii.Error as problem:
-        raise BadCell(f"{shown(cell)} is not base64: {problem}") from None
 
 
 _PATTERNS: Mapping[str, str] = {
