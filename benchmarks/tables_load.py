@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import datetime as dt
+import importlib
 import os
 import random
 import shutil
@@ -266,12 +267,8 @@ def main() -> int:
 
 def work_alone(step: Callable[[Path, Path], None], project: Path, work: Path) -> int:
     """Run one step and print the time it took after everything had been imported."""
-    import duckdb
-
-    from assets.tables import duckdb_file, parquet
-    from resources.storage import local
-
-    assert duckdb is not None and duckdb_file is not None and parquet is not None and local is not None
+    for module in ("assets.tables.duckdb_file", "assets.tables.parquet", "resources.storage.local"):
+        importlib.import_module(module)
     before, started = time.process_time(), time.perf_counter()
     step(project, work)
     print(_WORK, time.perf_counter() - started, time.process_time() - before)
@@ -280,11 +277,7 @@ def work_alone(step: Callable[[Path, Path], None], project: Path, work: Path) ->
 
 def compare(folder: Path, rows: int, runs: int) -> int:
     """Run every step `runs` times in turn and print the table."""
-    project, tenth, work = (
-        write_project(folder / "all", rows=rows),
-        write_project(folder / "tenth", rows=rows // 10),
-        folder / "work",
-    )
+    project, work = write_project(folder / "project", rows=rows), folder / "work"
     peers = shells()
     best: dict[str, Measured] = {}
     for _ in range(runs):

@@ -36,13 +36,15 @@ class Node:
 class Edge:
     """A line from a port of the parent box to a port of the child box; ports are heights below the box's upper edge.
 
-    `points` come out, from the parent's border to the child's.
+    Ports of the same box with equal row numbers may be exchanged. `points` come out, from the parent's border to the child's.
     """
 
     parent: int
     child: int
     parent_port: float
     child_port: float
+    parent_row: int = 0
+    child_row: int = 0
     points: list[tuple[float, float]] = field(default_factory=list)
 
 
@@ -58,7 +60,38 @@ class _Segment:
 
 
 def arrange(nodes: list[Node], edges: Sequence[Edge]) -> tuple[float, float]:
-    """Place `nodes` and route `edges`; returns the width and height of the whole."""
+    """Place `nodes` and route `edges`; returns the width and height of the whole.
+
+    Done twice: where the lines go is known after the first time, and ports close to each other are then put into the order in
+    which their lines do not cross.
+    """
+    _arrange(nodes, edges)
+    _untangle(edges)
+    return _arrange(nodes, edges)
+
+
+def _untangle(edges: Sequence[Edge]) -> None:
+    """Exchange the ports of the lines that meet in one row of a box so that higher ports lead higher up."""
+    meeting: dict[tuple[int, bool, int], list[tuple[float, int, bool]]] = {}
+    for at, edge in enumerate(edges):
+        for is_parent, node in ((True, edge.parent), (False, edge.child)):
+            points = edge.points if is_parent else edge.points[::-1]
+            leaves_right = points[1][0] > points[0][0]
+            row = edge.parent_row if is_parent else edge.child_row
+            goal = points[2][1] if len(points) > 2 else points[-1][1]
+            meeting.setdefault((node, leaves_right, row), []).append((goal, at, is_parent))
+    for ends in meeting.values():
+        ports = sorted(edges[at].parent_port if is_parent else edges[at].child_port for _, at, is_parent in ends)
+        for port, (_, at, is_parent) in zip(ports, sorted(ends), strict=True):
+            if is_parent:
+                edges[at].parent_port = port
+            else:
+                edges[at].child_port = port
+
+
+def _arrange(nodes: list[Node], edges: Sequence[Edge]) -> tuple[float, float]:
+    for node in nodes:
+        node.x, node.y, node.layer = 0.0, 0.0, 0
     linked = {end for edge in edges for end in (edge.parent, edge.child)}
     flow = [edge for edge in edges if edge.parent != edge.child]
     _assign_layers(nodes, flow, linked)
@@ -192,12 +225,14 @@ def _place(nodes: list[Node], layers: list[list[int]], segments: Sequence[_Segme
         for layer in layers if forwards else reversed(layers):
             _straighten(nodes, layer, segments, forwards)
     top = min((nodes[index].y for layer in layers for index in layer), default=0.0)
+    for layer in layers:
+        for index in layer:
+            nodes[index].y -= top
     x = 0.0
     for number, layer in enumerate(layers):
         widest = max((nodes[index].width for index in layer), default=0.0)
         for index in layer:
             nodes[index].x = x
-            nodes[index].y -= top
         own = [segment for segment in segments if nodes[segment.left].layer == number]
         loops = LANE * 2 * any(index in looped for index in layer)
         x += widest + CHANNEL_MARGIN + loops
