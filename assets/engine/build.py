@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,7 +31,7 @@ from schemas.errors import HeadwaterError, InputChanged, InvalidText, Refused
 from schemas.oid import json_oid
 
 if TYPE_CHECKING:
-    from assets.engine.items import ItemReader
+    from assets.engine.items import ItemBuild, ItemReader
     from resources.workspace import Workspace
 
 RETRIES = 2
@@ -54,8 +54,8 @@ class Made:
     pictures: dict[str, bytes] = field(default_factory=dict)
     entries: tuple[tuple[str, str, int], ...] | None = None
     """(key, oid, size) of every item of a set, whose record lists the manifest alone."""
-    staging: Path | None = None
-    """Machine state with files of items, of no use once they are published."""
+    build: ItemBuild | None = None
+    """The build of a set of items."""
 
     def recorded(self, outputs: tuple[OutputFile, ...]) -> tuple[OutputFile, ...]:
         """Those of `outputs` that the record lists."""
@@ -237,8 +237,8 @@ class Builder:
             )
         )
         self._keep_inputs(standing)
-        if made.staging is not None:
-            shutil.rmtree(made.staging, ignore_errors=True)
+        if made.build is not None:
+            made.build.published(self.places.item_records(node.ref))
         result = Result.RESTORED if made.how == "restored" else Result.BUILT
         why = self._why(standing)
         return self._outcome(standing, result, record, pictures=made.pictures, rescued=tuple(rescued), reasons=why)
@@ -256,6 +256,8 @@ class Builder:
         why = self._why(standing)
         self._write_manifests(standing, made)
         self.records.write(record)
+        if made.build is not None:
+            made.build.published(self.places.item_records(standing.node.ref))
         self._keep_inputs(standing)
         result = Result.ADOPTED if not ours else (Result.RESTORED if how == "restored" else Result.BUILT)
         return self._outcome(standing, result, record, pictures=made.pictures, reasons=why)
@@ -447,41 +449,51 @@ class Builder:
 
     def make_items(self, standing: Standing, progress: Progress, folder: Path, *, afresh: bool = False) -> Made:
         """The set of items in `folder`: only the stale ones are built, all of them with `afresh`."""
-        from assets.engine.items import ItemBuild, ItemRecords, manifest_root, ours_by_oid, set_outputs
+        build, close = self.item_build(standing, progress, folder, afresh=afresh)
+        try:
+            return self.finish_items(standing, build, progress, folder)
+        finally:
+            close()
+
+    def item_build(
+        self, standing: Standing, progress: Progress, folder: Path, *, afresh: bool = False
+    ) -> tuple[ItemBuild, Callable[[], None]]:
+        """A build of a set of items, and what closes its records; `afresh` knows of no earlier result."""
+        from assets.engine.items import ItemBuild, ItemRecords, ours_by_oid
 
         node = standing.node
         progress(node.ref, "build", 0.0)
-        records = folder / "items.sqlite" if afresh else self.places.item_records(node.ref)
-        staging = folder / "staging" if afresh else records.with_suffix("")
-        listed = standing.record.output_oids() if standing.record is not None else {}
-        with ItemRecords(records) as known:
-            build = ItemBuild(
-                node.recipe,
-                prints.item_base(node.ref.kind, node.recipe, standing.parameters, standing.libraries),
-                self.view(standing, folder),
-                Scratch(folder),
-                standing.parameters,
-                known,
-                staging,
-                {}
-                if afresh
-                else ours_by_oid(node.recipe, standing.present, listed, lambda key: self.places.spot(node.store, key)),
-            )
-            done = build.run(lambda fraction: progress(node.ref, "build", fraction))
-        if afresh and not node.recipe.item_files:
-            with ItemRecords(self.places.item_records(node.ref)) as kept, ItemRecords(records) as fresh:
-                kept.take_over(fresh)
+        path = folder / "items.sqlite" if afresh else self.places.item_records(node.ref)
+        listed = standing.record.output_oids() if standing.record is not None and not afresh else {}
+        records = ItemRecords(path)
+        build = ItemBuild(
+            node.recipe,
+            prints.item_base(node.ref.kind, node.recipe, standing.parameters, standing.libraries),
+            self.view(standing, folder),
+            Scratch(folder),
+            standing.parameters,
+            records,
+            path.with_suffix(""),
+            ours_by_oid(node.recipe, standing.present, listed, lambda key: self.places.spot(node.store, key)),
+        )
+        return build, records.close
+
+    def finish_items(self, standing: Standing, build: ItemBuild, progress: Progress, folder: Path) -> Made:
+        """Run a build of a set of items to its end."""
+        from assets.engine.items import manifest_root, set_outputs
+
+        node = standing.node
+        done = build.run(lambda fraction: progress(node.ref, "build", fraction))
         self._verify_upstream(standing)
-        _, outputs = set_outputs(node.recipe, done.entries)
         summary = Summary(counts={"items": len(done.entries), "built": done.built, "removed": done.removed})
         return Made(
             folder,
-            outputs,
+            set_outputs(node.recipe, done.entries),
             manifest_root(done.entries),
             summary.to_json(),
             "built",
             entries=tuple(sorted(done.entries)),
-            staging=staging,
+            build=build,
         )
 
     def run(self, standing: Standing, progress: Progress, folder: Path, *, fold: bool = False) -> Made:

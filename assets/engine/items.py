@@ -99,6 +99,10 @@ class ItemRecords:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
         self._connection.close()
 
     def known(self) -> dict[str, tuple[str, int]]:
@@ -181,7 +185,7 @@ class ItemBuild:
     staging: Path
     """Machine state for files of finished items that are not published yet, by fingerprint."""
     here: Mapping[str, Spot]
-    """Oid -> an unedited file of ours that holds it, from the set published last."""
+    """Oid -> a file that holds it and may be taken for the item's: unedited from the set published last, or adopted."""
 
     def run(self, progress: Callable[[float], None]) -> ItemsMade:
         """Build the stale items and put the manifest, and each file that is not in its place yet, into the scratch folder.
@@ -208,6 +212,29 @@ class ItemBuild:
         self.scratch.path(f"{folder}/{MANIFEST}").write_bytes(manifest_bytes(entries))
         return ItemsMade(entries, len(stale), removed)
 
+    def adopt(self, present: Mapping[str, tuple[str, int, Spot]], sample: int | None) -> list[str]:
+        """Take files that lie there for their items' results, `present` being (oid, size, spot) by key; sentences about those
+        that are missing or not what is built. All items are built to compare, or `sample` of them, chosen by their keys."""
+        assert self.recipe.items is not None
+        items = sorted(self.recipe.items.load()(self.view, self.parameters), key=lambda item: item.key)
+        self._check_keys(items)
+        missing = [f"the item {item.key} is missing" for item in items if item.key not in present]
+        if missing:
+            return missing
+        chosen = sorted(items, key=lambda item: bytes_oid(item.key.encode()))[:sample]
+        body = self.recipe.body.load()
+        differences = []
+        for item in chosen:
+            view = self.view.fork()
+            data: bytes = body(view, self.scratch, self.parameters, item)
+            view.verify()
+            if bytes_oid(data) != present[item.key][0]:
+                differences.append(f"the item {item.key} differs from what is built now")
+        if not differences:
+            self.records.keep([(item_fingerprint(self.base, item), *present[item.key][:2], None) for item in items])
+            self.here = {oid: spot for oid, _, spot in present.values()}
+        return differences
+
     def _check_keys(self, items: Sequence[Item]) -> None:
         keys = [item.key for item in items]
         if len(set(keys)) != len(keys):
@@ -218,7 +245,7 @@ class ItemBuild:
         if self.recipe.item_files:
             for key in keys:
                 check_path(key)
-            clashes = collisions([*keys, MANIFEST])
+            clashes = collisions([*keys, MANIFEST]) or [(key, MANIFEST) for key in keys if key.split("/")[0] == MANIFEST]
             if clashes:
                 raise HeadwaterError(
                     f"the items {' and '.join(clashes[0])} would be one file on some systems",
@@ -309,21 +336,24 @@ class ItemBuild:
                 )
             target.write_bytes(data)
 
-    def clear(self) -> None:
-        """Forget the staged files, once they are published."""
+    def published(self, records: Path) -> None:
+        """The set is in place: keep the results in `records` where they were made elsewhere, and forget the staged files."""
+        if records != self.records.path:
+            with ItemRecords(records) as kept, ItemRecords(self.records.path) as made:
+                kept.take_over(made)
         for path in self.staging.iterdir() if self.staging.is_dir() else ():
             path.unlink(missing_ok=True)
 
 
-def set_outputs(recipe: Recipe, entries: Sequence[Entry]) -> tuple[OutputFile, tuple[OutputFile, ...]]:
-    """(the manifest, every file of the set with it) as outputs."""
+def set_outputs(recipe: Recipe, entries: Sequence[Entry]) -> tuple[OutputFile, ...]:
+    """Every file of the set, its manifest among them, as outputs."""
     declared = recipe.outputs[0]
     data = manifest_bytes(entries)
     manifest = OutputFile(declared.place, f"{declared.path}/{MANIFEST}", bytes_oid(data), len(data))
     if not recipe.item_files:
-        return manifest, (manifest,)
+        return (manifest,)
     files = [OutputFile(declared.place, f"{declared.path}/{key}", oid, size) for key, oid, size in entries]
-    return manifest, tuple(sorted([manifest, *files]))
+    return tuple(sorted([manifest, *files]))
 
 
 def ours_by_oid(

@@ -146,13 +146,14 @@ def _made_parent(path: Path) -> Path:
 def adopt(builder: Builder, ref: Ref, progress: Progress, sample: int | None = None) -> Outcome:
     """Accept the files that lie where the artifact belongs, after proving that they are what would be built.
 
-    Touches no file. The outcome is refused when they differ, blocked when nothing lies there or the inputs are not there.
+    Of a set of items `sample` are built to compare, chosen by their keys alone, instead of all. Touches no file. The outcome is
+    refused when they differ, blocked when nothing lies there or the inputs are not there.
     """
     started = time.perf_counter()
     try:
         with builder.lock(ref):
             builder.observer.forget_artifact(ref)
-            outcome = _adopt(builder, ref, progress)
+            outcome = _adopt(builder, ref, progress, sample)
         builder.observer.forget_artifact(ref)
     except InvalidText as error:
         outcome = Outcome(ref, Result.BLOCKED, error=error, reasons=(error.message,))
@@ -162,7 +163,7 @@ def adopt(builder: Builder, ref: Ref, progress: Progress, sample: int | None = N
     return outcome
 
 
-def _adopt(builder: Builder, ref: Ref, progress: Progress) -> Outcome:
+def _adopt(builder: Builder, ref: Ref, progress: Progress, sample: int | None) -> Outcome:
     standing = builder.observer.full_standing(ref)
     if standing.fresh:
         return builder.fresh(standing)
@@ -173,13 +174,43 @@ def _adopt(builder: Builder, ref: Ref, progress: Progress) -> Outcome:
         return Outcome(ref, Result.BLOCKED, reasons=(f"{trouble}; build or adopt that first",))
     builder.checks.refuse_blocking(standing)
     with builder.scratch(ref) as folder:
+        if standing.node.recipe.item_files:
+            return _adopt_items(builder, standing, standing.fingerprint, progress, folder, sample)
         made = builder.make(standing, standing.fingerprint, Policy(), progress, folder)
         differences = compare(builder, standing, made)
         if differences:
-            error = Refused(
-                f"what lies there is not what would be built: {differences[0]}",
-                rule="adopt-differs",
-                fix=f"build it instead: `headwater build {ref}`",
-            )
-            return Outcome(ref, Result.REFUSED, reasons=tuple(differences), error=error)
+            return _not_adopted(ref, differences)
         return replace(builder.keep_present(standing, standing.fingerprint, made), result=Result.ADOPTED)
+
+
+def _not_adopted(ref: Ref, differences: list[str]) -> Outcome:
+    error = Refused(
+        f"what lies there is not what would be built: {differences[0]}",
+        rule="adopt-differs",
+        fix=f"build it instead: `headwater build {ref}`",
+    )
+    return Outcome(ref, Result.REFUSED, reasons=tuple(differences), error=error)
+
+
+def _adopt_items(
+    builder: Builder, standing: Standing, fingerprint: str, progress: Progress, folder: Path, sample: int | None
+) -> Outcome:
+    """Adopt the files of a set: those sampled are proven, the others are taken as they are; only the manifest is written."""
+    build, close = builder.item_build(standing, progress, folder)
+    declared = standing.node.recipe.outputs[0]
+    try:
+        differences = build.adopt(
+            {
+                key[1].removeprefix(f"{declared.path}/"): (here.oid, here.size, builder.places.spot(standing.node.store, key))
+                for key, here in standing.present.items()
+                if not here.obstacle
+            },
+            sample,
+        )
+        if differences:
+            return _not_adopted(standing.node.ref, differences[:_SHOWN])
+        made = builder.finish_items(standing, build, progress, folder)
+    finally:
+        close()
+    outcome = builder.place(standing, fingerprint, made, Policy(), progress)
+    return replace(outcome, result=Result.ADOPTED)
