@@ -154,8 +154,7 @@ def _insert_table(connection: duckdb.DuckDBPyConnection, text: TableText) -> int
         if source.problem is not None:
             raise source.problem from None
         raise
-    finally:
-        connection.unregister("headwater incoming")
+    connection.unregister("headwater incoming")  # not after a failure: the transaction is aborted, the connection is closed
     return source.count
 
 

@@ -309,26 +309,12 @@ def mermaid(project: Project) -> str:
 
 
 _RESERVED = frozenset(
-    [
-        "erdiagram",
-        "title",
-        "direction",
-        "style",
-        "class",
-        "classdef",
-        "acctitle",
-        "accdescr",
-        "one",
-        "many",
-        "to",
-        "u",
-        "only",
-        "zero",
-        "optionally",
-        "default",
-        "end",
-    ]
+    {
+        *("erdiagram", "title", "direction", "style", "class", "classdef", "acctitle", "accdescr", "default", "end"),
+        *("one", "many", "to", "u", "only", "zero", "optionally"),
+    }
 )
+"""Words of Mermaid's grammar that cannot name an entity."""
 
 
 def _entity(name: str, number: int) -> str:
