@@ -24,6 +24,7 @@ ENVIRONMENT = {
     "HEADWATER_ROOT": "The workspace to work on, as with `-C`: a path in it, or a URL. The Dagster definitions read it too.",
     "HEADWATER_CACHE_DIR": "Where Headwater keeps what belongs to no workspace folder: the state of plain folders and URL roots.",
     "HEADWATER_REMOTE_CACHE": "The remote of the build cache, instead of `[cache] remote`.",
+    "HEADWATER_ACTOR": "Who new records of `history.log` name; git's user.name or the login name where it is not set.",
     "DAGSTER_HOME": "The Dagster home, instead of `.headwater/local/dagster`.",
     "NO_COLOR": "Any value: print without colours.",
 }

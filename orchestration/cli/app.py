@@ -399,7 +399,7 @@ class Group(click.Group):
         sections = self.sections or {"Commands": tuple(self.list_commands(ctx))}
         for heading, names in sections.items():
             commands = [(name, self.get_command(ctx, name)) for name in names]
-            rows = [(name, found.get_short_help_str(90)) for name, found in commands if found is not None and not found.hidden]
+            rows = [(name, found.get_short_help_str(200)) for name, found in commands if found is not None and not found.hidden]
             if rows:
                 with formatter.section(heading):
                     formatter.write_dl(rows)
