@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 import time
 from array import array
 from collections.abc import Callable, Iterator, Sequence
@@ -50,11 +51,12 @@ pragma user_version = {_FORMAT};
 
 class StatCache:
     """Digests remembered in the SQLite file at `path`; a context manager. Made when missing; without write access to its
-    folder nothing is remembered and everything still works."""
+    folder nothing is remembered and everything still works. Threads may share it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._connection: sqlite3.Connection | None = None
+        self._lock = threading.RLock()
 
     def __enter__(self) -> StatCache:
         return self
@@ -64,9 +66,10 @@ class StatCache:
 
     def close(self) -> None:
         """Close the file; the cache may be used again afterwards."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+        with self._lock:
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                connection.close()
 
     # whole folders
 
@@ -253,7 +256,7 @@ class StatCache:
             connection = None
             try:
                 if self.path.exists() or self._made_folder():
-                    connection = sqlite3.connect(self.path, timeout=2.0, isolation_level=None)
+                    connection = sqlite3.connect(self.path, timeout=2.0, isolation_level=None, check_same_thread=False)
                     version = connection.execute("pragma user_version").fetchone()[0]
                     if version == _FORMAT:
                         connection.execute("select count(*) from sqlite_master").fetchone()
@@ -274,7 +277,7 @@ class StatCache:
             with suppress(OSError):
                 self.path.unlink()
                 Path(f"{self.path}-journal").unlink(missing_ok=True)
-        memory = sqlite3.connect(":memory:", isolation_level=None)
+        memory = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         memory.executescript(_SCHEMA)
         return memory
 
@@ -290,31 +293,33 @@ class StatCache:
         return rows[0] if rows else None
 
     def _fetch_all(self, query: str, parameters: tuple[str, ...]) -> list[tuple[Any, ...]]:
-        try:
-            return self._open().execute(query, parameters).fetchall()
-        except sqlite3.DatabaseError as error:
-            self._give_up(error)  # the files are hashed instead
-            return []
+        with self._lock:
+            try:
+                return self._open().execute(query, parameters).fetchall()
+            except sqlite3.DatabaseError as error:
+                self._give_up(error)  # the files are hashed instead
+                return []
 
     def _execute(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
         if not rows:
             return
-        try:
-            connection = self._open()
-            connection.execute("begin immediate")
+        with self._lock:
             try:
-                connection.executemany(statement, rows)
-            except BaseException:
-                connection.execute("rollback")
-                raise
-            connection.execute("commit")
-        except sqlite3.DatabaseError as error:
-            self._give_up(error)  # not remembered
+                connection = self._open()
+                connection.execute("begin immediate")
+                try:
+                    connection.executemany(statement, rows)
+                    connection.execute("commit")
+                finally:
+                    if connection.in_transaction:
+                        connection.execute("rollback")
+            except sqlite3.DatabaseError as error:
+                self._give_up(error)  # not remembered
 
     def _give_up(self, error: sqlite3.DatabaseError) -> None:
         """Live with a file that is busy, read-only or full; make one anew that is damaged or lacks what it should hold."""
-        message = str(error)
-        if isinstance(error, sqlite3.OperationalError) and "no such" not in message and "has no column" not in message:
+        lacking = isinstance(error, sqlite3.OperationalError) and ("no such" in str(error) or "has no column" in str(error))
+        if type(error) is not sqlite3.DatabaseError and not lacking:
             return
         self.close()
         with suppress(OSError):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -285,6 +286,21 @@ for _round in range(20):
         f"{len(files)} {StatCache(tmp_path / 'x.sqlite').tree(storage).digest}"
     }
     assert [process.returncode for process in processes] == [0] * 4
+
+
+def test_threads_share_one_cache(storage: LocalStorage, tmp_path: Path) -> None:
+    files = fill(storage)
+    with StatCache(tmp_path / "stat.sqlite") as cache, ThreadPoolExecutor(8) as pool:
+
+        def work(number: int) -> dict[str, str]:
+            cache.set_memo(str(number), b"x")
+            for path in files:
+                cache.digest(storage, path)
+            return digests(cache, storage)
+
+        expected = {path: bytes_oid(data) for path, data in files.items()}
+        assert list(pool.map(work, range(40))) == [expected] * 40
+        assert [cache.memo(str(number)) for number in range(40)] == [b"x"] * 40
 
 
 class Edits(RuleBasedStateMachine):
