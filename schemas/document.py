@@ -170,7 +170,7 @@ class Document:
     def _made(self, edits: list[Edit], expected: Value) -> Self:
         try:
             made = self._reread(self.file.encode(apply(self.text, edits)))
-        except InvalidText as error:
+        except (InvalidText, ValueError) as error:
             raise cannot_edit(self.path, "this spelling") from error
         if not same(made.value, expected):
             raise cannot_edit(self.path, "this spelling")

@@ -31,7 +31,8 @@ def replace(document: Document, at: Pointer, value: Value) -> list[Edit]:
         end = _end(document, at)
         whole = document.file.line_end.join(block(value, 0))
         behind = text[end : line_end(text, end)].strip()
-        return [Edit(line_start(text, span.start), end, whole + (document.file.line_end if behind else ""))]
+        last = document.file.line_end if behind or "\n" not in text[end:] else ""
+        return [Edit(line_start(text, span.start), end, whole + last)]
     if span.style == "flow" and document.get(at) and isinstance(value, dict | list):
         return [Edit(span.start, span.end, flow(value))]
     lead = _lead_end(document, at)
@@ -42,6 +43,8 @@ def replace(document: Document, at: Pointer, value: Value) -> list[Edit]:
         # A comment behind the old value stays on the line of the key.
         lines[0] += after.rstrip("\r\n")
         end += len(after.rstrip("\r\n"))
+    if text[end - 1 : end] == "\n" or (len(lines) > 1 and "\n" not in text[end:]):
+        lines.append("")
     return [Edit(lead, end, document.file.line_end.join(lines))]
 
 
@@ -166,7 +169,7 @@ def _end(document: Document, at: Pointer) -> int:
             return span.end
         stripped = document.text[: span.end].rstrip(" \t\r\n")
         return max(len(stripped), span.start + 1)
-    return max(span.end, span.key_end + 1) if span.start == span.end and span.key_start >= 0 else span.end
+    return span.end
 
 
 def _child_indent(document: Document, at: Pointer) -> int:

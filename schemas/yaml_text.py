@@ -285,7 +285,7 @@ class _Builder:
             assert top.key is not None
             top.items[top.key] = value
             self.spans[pointer] = Span(start, end, top.key_start, top.key_end, style)
-            top.last_end = max(end, top.key_end + 1)
+            top.last_end = max(end, min(top.key_end + 1, len(self.file.text)))
             top.key = None
         else:
             top.list.append(value)

@@ -276,6 +276,33 @@ def test_delete_takes_only_its_lines(name: str, pointer: tuple[str | int, ...], 
     assert _changed_lines(text, after.text) == (gone, [])
 
 
+@pytest.mark.parametrize(
+    ("text", "pointer", "value", "expected"),
+    [
+        ("a", (), {"k": "x\ny\n"}, "k: |\n  x\n  y\n"),
+        ("a: 1", ("a",), "x\ny\n", "a: |\n  x\n  y\n"),
+        ("a: |+\n  x\n\nb: 1\n", ("a",), "y", "a: y\nb: 1\n"),
+        ("a:", ("a",), 1, "a: 1"),
+        ("a: # c\nb: 1\n", ("a",), 1, "a: 1 # c\nb: 1\n"),
+        ("- # c\n-\n", (1,), "x", "- # c\n- x\n"),
+        ("a: 1 # c\n", ("a",), {"k": 1}, "a: # c\n  k: 1\n"),
+        ("a: {}\r\n", ("a", "k"), 1, "a:\r\n  k: 1\r\n"),
+        ("- - 1\n  - 2\n", (0, 0), [3], "- - [3]\n  - 2\n"),
+    ],
+)
+def test_yaml_spellings_at_the_edges(text: str, pointer: tuple[str | int, ...], value: Any, expected: str) -> None:
+    assert yaml_text.read(text.encode(), "p").set(pointer, value).text == expected
+
+
+def test_what_cannot_be_placed_is_refused_and_nothing_else() -> None:
+    for text, change in (("? a", "b"), ("? a\n: 1\n", "b")):
+        document = yaml_text.read(text.encode(), "p")
+        with pytest.raises(HeadwaterError) as caught:
+            document.set((change,), 1)
+        assert caught.value.rule == "text-edit"
+        assert caught.value.path == "p"
+
+
 @pytest.mark.parametrize("name", READ)
 def test_what_is_not_there_is_a_key_error(name: str) -> None:
     read, text = READ[name]

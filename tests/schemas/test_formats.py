@@ -156,7 +156,7 @@ def test_a_whole_headwater_toml() -> None:
 @pytest.mark.parametrize(
     ("line", "replaced", "rule_id", "place", "word"),
     [
-        ("version = 1", "version = 1.0", "model-value", (1, 11), "1"),
+        ("version = 1", "version = 1.0", "model-value", (1, 11), "whole number"),
         ("version = 1", "version = true", "model-value", (1, 11), "whole number"),
         ("version = 1", "x = 1", "model-missing-key", (1, 1), "version"),
         ('name = "Example"', "name = 1", "model-value", (4, 8), "text"),
