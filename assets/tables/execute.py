@@ -19,8 +19,10 @@ import apsw
 from assets.tables.compare import row_key
 from assets.tables.export import Export, add_offers, changed_text, offer_additions, refuse_lost_columns, refuse_unwritable
 from assets.tables.functions import Answers
+from assets.tables.journal import Journal
 from assets.tables.live import LiveTable, Reader, live_tables, unreadable
 from assets.tables.versions import PROJECT_FILE, Version
+from resources.tables.history_log import Draft
 from resources.tables.records import Change
 from schemas.errors import HeadwaterError
 from schemas.tables.history import RecordKind
@@ -127,6 +129,43 @@ def connect(path: Path) -> apsw.Connection:
     return connection
 
 
+def run(journal: Journal, path: Path, sql: str) -> Applied:
+    """One command on the database at `path`: transaction, text, record, commit. A command that only reads leaves no trace.
+
+    Raises what `apply` and `connect` raise; then nothing has changed but the history, which has a record of the failure.
+    """
+    answers = Answers()
+    with journal.open() as text:
+        connection = connect(path)
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                applied = apply(connection, text, sql, answers)
+            except HeadwaterError as error:
+                now = text.digest()
+                connection.execute("ROLLBACK")
+                failed = Draft(journal.actor, RecordKind.SCRIPT, sql, now, now, ok=False, error=error.message[:500])
+                journal.log.append(failed)
+                raise
+            if applied.writes or applied.schema_changed:
+                draft = Draft(journal.actor, applied.kind, sql, "", "", args=applied.args, rows=applied.rows)
+                journal.commit(text.files(), dict(applied.files), draft, with_text=applied.schema_changed)
+                connection.execute("COMMIT")
+            else:
+                connection.execute("ROLLBACK")
+        except apsw.BusyError:
+            raise HeadwaterError(
+                f"another program is writing to {path.name}",
+                rule="sqlite-busy",
+                path=path.name,
+                fix="close it or wait until it is done, then run the command again",
+            ) from None
+        finally:
+            connection.close()
+            answers.close()
+    return applied
+
+
 def apply(connection: apsw.Connection, text: Version, sql: str, answers: Answers) -> Applied:
     """Run `sql` in the transaction that is open on `connection` and work out the text that says the same afterwards.
 
@@ -141,7 +180,7 @@ def apply(connection: apsw.Connection, text: Version, sql: str, answers: Answers
         session.config(apsw.SQLITE_SESSION_OBJCONFIG_ROWID, True)
         session.attach()
         connection.authorizer = guard
-        results, words = _run(connection, sql, guard)
+        results, words = _statements(connection, sql, guard)
         guard.enabled = False
         connection.authorizer = None
         answers.finish()
@@ -172,7 +211,7 @@ def _kind(words: list[str]) -> RecordKind:
     return kinds.pop() if len(kinds) == 1 and len(words) == 1 else RecordKind.SCRIPT
 
 
-def _run(connection: apsw.Connection, sql: str, guard: _Guard) -> tuple[list[Result], list[str]]:
+def _statements(connection: apsw.Connection, sql: str, guard: _Guard) -> tuple[list[Result], list[str]]:
     results: list[Result] = []
     words: list[str] = []
 

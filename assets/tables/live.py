@@ -1,6 +1,7 @@
 """A database somebody works in: opening it with suspicion, what its tables are, and how it differs from another one.
 
-SQLite files only. Nothing here writes to a database of the user; scratch databases are built here from text.
+SQLite files only. Nothing here writes to a database of the user, except that SQLite may roll back what a killed program left
+half written; scratch databases are built here from text.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ def opened(path: Path) -> Iterator[apsw.Connection]:
     if path.is_symlink() or not path.is_file():
         raise Unreadable("is not a regular file", rule="sqlite-not-a-file", path=path.name, fix="move it away, then build again")
     try:
+        _roll_back(path)
         connection = open_read_only(path)
     except apsw.Error as error:
         raise unreadable(path, error) from None
@@ -58,6 +60,20 @@ def opened(path: Path) -> Iterator[apsw.Connection]:
         except apsw.Error as error:
             raise unreadable(path, error) from None
         yield connection
+    finally:
+        connection.close()
+
+
+def _roll_back(path: Path) -> None:
+    """Let SQLite undo what a killed program had half written: a reader that may not write cannot look past a hot journal."""
+    journal = path.with_name(path.name + "-journal")
+    if not journal.is_file() or not journal.stat().st_size:
+        return
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+    try:
+        connection.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
+        connection.set_busy_timeout(2000)
+        connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
     finally:
         connection.close()
 

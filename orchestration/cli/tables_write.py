@@ -113,11 +113,10 @@ def _show_export(app: App, made: Export, dry_run: bool) -> None:
 def _datapackage(opened: Opened, dry_run: bool) -> int:
     import json
 
-    from schemas.tables.datapackage import export_datapackage
-
     from resources.storage.base import ABSENT
     from resources.tables.store import TablesStore
     from schemas.oid import bytes_oid
+    from schemas.tables.datapackage import export_datapackage
 
     app = opened.app
     root = app.workspace().root
@@ -180,36 +179,14 @@ def read_sql(sql: str) -> str:
 
 
 def run_sql(opened: Opened, path: Path, sql: str) -> Applied:
-    """One command: transaction, text, record, commit. Raises HeadwaterError when it is refused; the failure is recorded."""
-    from assets.tables.execute import apply, connect
-    from assets.tables.functions import Answers
-    from resources.tables.history_log import Draft
-    from schemas.tables.history import RecordKind
+    """One command, with what was repaired on the way said."""
+    from assets.tables.execute import run
 
     journal = opened.journal
-    answers = Answers()
-    with journal.open() as text:
+    try:
+        return run(journal, path, sql)
+    finally:
         _say(opened.app, journal.said)
-        connection = connect(path)
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                applied = apply(connection, text, sql, answers)
-            except HeadwaterError as error:
-                now = text.digest()
-                connection.execute("ROLLBACK")
-                journal.log.append(Draft(journal.actor, RecordKind.SCRIPT, sql, now, now, ok=False, error=error.message[:500]))
-                raise
-            if applied.writes or applied.schema_changed:
-                draft = Draft(journal.actor, applied.kind, sql, "", "", args=applied.args, rows=applied.rows)
-                journal.commit(text.files(), dict(applied.files), draft, with_text=applied.schema_changed)
-                connection.execute("COMMIT")
-            else:
-                connection.execute("ROLLBACK")
-        finally:
-            connection.close()
-            answers.close()
-    return applied
 
 
 def show_result(app: App, result: Result, limit: int) -> None:

@@ -9,7 +9,7 @@ import apsw
 import pytest
 
 from assets.engine.model import Store
-from assets.tables.execute import Applied, apply, connect
+from assets.tables.execute import Applied, apply, connect, run
 from assets.tables.export import export
 from assets.tables.functions import Answers
 from assets.tables.journal import Journal
@@ -73,19 +73,7 @@ class Shop:
             shutil.copy(made, self.database)
 
     def run(self, sql: str) -> Applied:
-        with self.journal.open() as text:
-            connection = connect(self.database)
-            answers = Answers()
-            try:
-                connection.execute("BEGIN IMMEDIATE")
-                applied = apply(connection, text, sql, answers)
-                draft = Draft("ada", applied.kind, sql, NO_TEXT, NO_TEXT, args=applied.args, rows=applied.rows)
-                self.journal.commit(text.files(), dict(applied.files), draft, with_text=applied.schema_changed)
-                connection.execute("COMMIT")
-            finally:
-                answers.close()
-                connection.close()
-        return applied
+        return run(self.journal, self.database, sql)
 
     def read(self, path: str) -> bytes:
         return (self.folder / path).read_bytes()
@@ -184,9 +172,8 @@ def test_edits_outside_are_recorded_and_replayed(shop: Shop) -> None:
 
 
 def test_a_new_table_and_column_are_written_to_the_project(shop: Shop) -> None:
-    shop.run(
-        "CREATE TABLE tag (id INTEGER PRIMARY KEY, label TEXT NOT NULL, at DATE); INSERT INTO tag VALUES (2,'b',NULL),(1,'a','2026-01-01')"
-    )
+    create = "CREATE TABLE tag (id INTEGER PRIMARY KEY, label TEXT NOT NULL, at DATE)"
+    shop.run(f"{create}; INSERT INTO tag VALUES (2,'b',NULL),(1,'a','2026-01-01')")
     shop.run("ALTER TABLE note ADD COLUMN size INTEGER DEFAULT 3")
     assert shop.read("project.yaml").startswith(b"version: 1\n# kept as it is\n")
     assert shop.read("data/tag.csv") == b"id,label,at\n1,a,2026-01-01\n2,b,\n"
