@@ -26,7 +26,11 @@ _ACTIONS = {
 
 def import_sqlite(path: Path) -> Imported:
     """The file as a project. Raises HeadwaterError when it is no sound SQLite database or holds what text cannot."""
-    connection = open_foreign(path)
+    return describe(open_foreign(path), path)
+
+
+def describe(connection: apsw.Connection, path: Path) -> Imported:
+    """An open database as a project; `path` is shown in errors. Raises HeadwaterError."""
     try:
         return Imported(_Reader(connection, path).database())
     except (apsw.Error, UnicodeDecodeError) as problem:

@@ -1,4 +1,4 @@
-"""Starting a project from what is there: CSV files, a SQLite or DuckDB file, or a data package, as the files of a new project.
+"""Starting a project from what is there: CSV files, a SQLite or DuckDB file, an SQL dump, a data package, or CSVW metadata.
 
 Everything is decided once, here, and written down: types, keys, names. Nothing is written to disk; the caller commits.
 """
@@ -26,7 +26,7 @@ _MOST_FINDINGS = 100
 
 
 def import_files(files: Sequence[Path]) -> tuple[dict[str, bytes], list[str]]:
-    """(path in the project to bytes, what was left out or changed) for one database, one data package, or CSV files.
+    """(path in the project to bytes, what was left out or changed) for one database, one dump, one data package, or CSV files.
 
     Raises InvalidText for CSV that breaks a rule, HeadwaterError (rule `tables-import`) for files of another kind.
     """
@@ -40,15 +40,19 @@ def import_files(files: Sequence[Path]) -> tuple[dict[str, bytes], list[str]]:
             from resources.tables.from_duckdb import import_duckdb
 
             return _from_database(import_duckdb(files[0]))
+        if files[0].suffix.lower() == ".sql":
+            from resources.tables.from_sql_dump import import_dump
+
+            return _from_database(import_dump(files[0]))
         if files[0].suffix.lower() == ".json":
             return _from_package(files[0])
     for file in files:
         if file.suffix.lower() != ".csv":
             raise HeadwaterError(
-                "this is neither a CSV file nor a SQLite or DuckDB database nor a datapackage.json",
+                "this is neither a CSV file nor a SQLite or DuckDB database, an SQL dump or a datapackage.json",
                 path=str(file),
                 rule="tables-import",
-                fix="name CSV files, or one database, or one datapackage.json",
+                fix="name CSV files, or one database, one .sql file, or one datapackage.json",
             )
     return _from_csv(files)
 

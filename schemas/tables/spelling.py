@@ -123,7 +123,7 @@ def _decimal_reason(kind: ColumnType, cell: str) -> str | None:
     if found and not re.fullmatch("0[0-9]+", found[1]):
         digits = len(found[2] or "")
         if digits != kind.scale:
-            return f"{digits} digits after the point, the type says {kind.scale}"
+            return f"{digits or 'no'} digit{'s' * (digits != 1)} after the point, the type says {kind.scale}"
         if len(found[1]) > kind.precision - kind.scale:
             return f"more than {kind.precision - kind.scale} digits before the point"
     return _number_reason(kind, cell)
@@ -131,8 +131,8 @@ def _decimal_reason(kind: ColumnType, cell: str) -> str | None:
 
 def _date_reason(kind: ColumnType, cell: str) -> str | None:
     found = re.fullmatch(r"([0-9]{4})-([0-9]{2})-([0-9]{2})", cell)
-    if found and 1 <= int(found[2]) <= 12:
-        return "there is no such day"
+    if found:
+        return "there is no such day" if 1 <= int(found[2]) <= 12 else "months go from 01 to 12"
     if re.fullmatch(r"[0-9]{1,2}[./-][0-9]{1,2}[./-]([0-9]{2}|[0-9]{4})", cell):
         return "day and month cannot be told apart"
     return None

@@ -23,6 +23,7 @@ from schemas.errors import InvalidText
 from schemas.findings import Finding, Rule, Severity, found, rule
 from schemas.tables.model import Column, Project, Table
 from schemas.tables.names import same_name
+from schemas.tables.spelling import described
 from schemas.tables.types import BadCell, shown
 
 MISSING_COLUMN = rule("tables-missing-column", Severity.ERROR, "The header has every stored column of the table.")
@@ -298,7 +299,11 @@ class TableReader:
         assert problem is not None
         line, column = record.position(place.index)
         message = f"{place.column.name}: {problem.message}"
-        fix = f"write {problem.suggestion}" if problem.suggestion is not None else None
+        if problem.suggestion is not None:
+            fix = f"write {problem.suggestion}"
+        else:
+            allowed = described(place.column.column_type) if problem.rule is CELL else "an allowed value"
+            fix = f"write {allowed}" + (", or leave the cell empty for NULL" if place.column.is_nullable else "")
         replacement = problem.suggestion if problem.safe else None
         self.report(
             found(problem.rule, self.path, message, line=line, column=column, fix=fix, value=cell, replacement=replacement)

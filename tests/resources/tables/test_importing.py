@@ -80,3 +80,38 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "x.xlsx").write_bytes(b"PK")
     with pytest.raises(HeadwaterError, match="neither"):
         import_files([tmp_path / "x.xlsx"])
+
+
+def test_an_sql_dump_becomes_a_project(tmp_path: Path) -> None:
+    (tmp_path / "x.sql").write_text(
+        "PRAGMA foreign_keys=OFF;\nBEGIN TRANSACTION;\nCREATE TABLE p (id INTEGER PRIMARY KEY, n TEXT);\n"
+        "CREATE TABLE c (id INTEGER PRIMARY KEY, p INT REFERENCES p);\nINSERT INTO p VALUES (1, 'it''s; -- fine');\n"
+        "INSERT INTO c VALUES (1, 1);\nCREATE INDEX i ON c (p);\nCOMMIT;\n"
+    )
+    made, notes = import_files([tmp_path / "x.sql"])
+    assert notes == []
+    store = lay(tmp_path / "new", made)
+    assert store.check() == []
+    assert list(store.project().relationships) == ["c_p"]
+    assert made["data/p.csv"] == b"id,n\n1,it's; -- fine\n"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "ATTACH '{path}' AS other",
+        "VACUUM INTO '{path}'",
+        "SELECT load_extension('x')",
+        "PRAGMA writable_schema=ON",
+        "CREATE VIRTUAL TABLE f USING fts5(a)",
+        "CREATE TABLE broken (",
+        "LOAD DATA INFILE 'x'",
+    ],
+)
+def test_fault_125_a_dump_that_reaches_out_is_refused(tmp_path: Path, statement: str) -> None:
+    outside = tmp_path / "outside.db"
+    dump = tmp_path / "x.sql"
+    dump.write_text("CREATE TABLE t (a INTEGER PRIMARY KEY, b TEXT);\n" + statement.replace("{path}", str(outside)) + ";\n")
+    with pytest.raises(HeadwaterError, match="cannot run the dump"):
+        import_files([dump])
+    assert not outside.exists()

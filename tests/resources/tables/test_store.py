@@ -60,7 +60,7 @@ def test_findings_have_workspace_paths(store: TablesStore, tmp_path: Path) -> No
         "shop/data/order.csv:2:3: error: customer_id=77: no customer.id [tables-orphan]",
         (
             "shop/data/order.csv:3:4: error: total: `1` is not a decimal(8,2):"
-            " 0 digits after the point, the type says 2 [tables-cell]"
+            " no digits after the point, the type says 2 [tables-cell]"
         ),
     ]
 
