@@ -50,16 +50,56 @@ class Engine:
             kinds = KINDS
         self.workspace = workspace
         self.kinds = dict(kinds)
-        self.places = Places(workspace)
         self.records = Records(workspace.state)
+        self.places, self.publisher = self._output_side()
         self.observer = Observer(workspace, self.kinds, self.places, self.records)
         self.checks = Checks(workspace, self.observer, self.kinds)
-        self.build_cache = BuildCache(workspace)
-        self.publisher = Publisher(workspace, self.places, self.records)
+        self.build_cache = BuildCache(workspace, self._pinned)
         self.builder = Builder(workspace, self.observer, self.places, self.records, self.publisher, self.build_cache, self.checks)
         self.cache = SharedCache(self.build_cache, self.observer, self.refs)
         self.recovered: list[str] = self._recover()
         """One line per publication or set of files that a killed command had left unfinished."""
+
+    def _output_side(self) -> tuple[Places, Publisher]:
+        """Where outputs lie and how they get there: files at their own paths, or, under a URL, objects and a pointer."""
+        if self.workspace.root.local_root is not None:
+            places = Places(self.workspace)
+            return places, Publisher(self.workspace, places, self.records)
+        from assets.engine.pointer import PointerPlaces, PointerPublisher
+
+        pointers = PointerPlaces(self.workspace)
+        return pointers, PointerPublisher(self.workspace, pointers, self.records)
+
+    def _pinned(self) -> set[str]:
+        """The objects that records name: the outputs under a URL, and the text that was kept for comparing."""
+        records = self.records.all()
+        oids: set[str] = set()
+        if self.workspace.root.local_root is None:
+            oids = {output.oid for record in records for output in self.expanded(record).outputs}
+        for record in records:
+            kind = self.kinds.get(record.ref.kind)
+            recipe = next((one for one in kind.recipes if one.name == record.ref.name), None) if kind is not None else None
+            for role in recipe.keep if recipe is not None else ():
+                root = record.inputs[role].root if role in record.inputs else None
+                oids.update(oid for _, oid, _ in (self.records.read_manifest(root) or () if root is not None else ()))
+        return oids
+
+    def expanded(self, record: Provenance) -> Provenance:
+        """The record with every file of a set of items among its outputs."""
+        kind = self.kinds.get(record.ref.kind)
+        recipe = next((one for one in kind.recipes if one.name == record.ref.name), None) if kind is not None else None
+        return record if recipe is None else self.observer.expanded(recipe, record) or record
+
+    def output_paths(self, ref: Ref) -> list[Path]:
+        """Paths on this machine that hold the artifact's outputs, in the order its recipe declares them; under a URL these
+        are verified copies in machine state. Raises HeadwaterError (rule `artifact-missing`) when it was never built."""
+        node, record = self.observer.graph.node(ref), self.records.read(ref)
+        if record is None:
+            raise HeadwaterError(f"{ref} was never built", rule="artifact-missing", fix=f"run `headwater build {ref}`")
+        digits = record.output_digest.partition(":")[2]
+        return self.places.local_outputs(
+            node.store, node.recipe, self.workspace.local / "fetched" / digits, self.expanded(record)
+        )
 
     def close(self) -> None:
         """Close the caches; the engine may be used again afterwards."""

@@ -22,7 +22,7 @@ MARK: Final = ".headwater-demo"
 CHANGED_FILE: Final = "shop/data/product.csv"
 BEFORE: Final = ",18.50,"
 AFTER: Final = ",19.00,"
-CHANGED_ARTIFACT: Final = "tables/shop/profile"
+CHANGED_ARTIFACT: Final = "tables/shop/playground_db"
 _DERIVED = (".headwater", "headwater-rescue", "playground.db*", "playground.duckdb*", "scratch")
 
 
@@ -53,14 +53,19 @@ def demo(app: App, examples: str, folder: str | None) -> int:
     _say(app, f"One cell changes: the price of a pen tray in {CHANGED_FILE}, {BEFORE.strip(',')} → {AFTER.strip(',')}.")
     _change(root / CHANGED_FILE)
     _run(app, root, "status")
-    _say(app, "Why is the profile stale? And the diagram is not, because it depends on project.yaml only.")
+    _say(app, "Why? (The diagram stays fresh: it is made of project.yaml only.)")
     _run(app, root, "explain", CHANGED_ARTIFACT)
     _say(app, "Build again: only what depends on that file. (--yes: at a terminal, replacing playground.db is asked about.)")
     code = _run(app, root, "build", "--yes")
     if code:
         return code
     _say(app, "Ask the workspace in SQL: rows of every store, lineage and findings are tables of one catalog.")
-    _run(app, root, "query", "SELECT name, price, in_stock FROM shop.product WHERE category = 'desk' ORDER BY price")
+    _run(app, root, "query", "SELECT name, price, in_stock FROM shop.product WHERE price > 15 ORDER BY price")
+    _say(app, "Nothing derived is precious: delete all of it, and the build cache brings it back.")
+    _run(app, root, "clean")
+    code = _run(app, root, "build")
+    if code:
+        return code
     _say(app, f"That was all, in {duration(time.monotonic() - started)}. Look around in the Dagster UI:")
     app.say(f"  headwater -C {shlex.quote(str(root))} ui")
     app.emit({"workspace": str(root), "seconds": round(time.monotonic() - started, 3)})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any, Protocol
 
 from orchestration.cli.app import App, counted
@@ -49,7 +50,7 @@ class _Table:
                 continue
             self._waiting.append([_cell(value) for value in row])
             self._right = [
-                right and (value is None or (isinstance(value, int | float) and not isinstance(value, bool)))
+                right and (value is None or (isinstance(value, int | float | Decimal) and not isinstance(value, bool)))
                 for right, value in zip(self._right, row, strict=True)
             ]
             if len(self._waiting) == _MEASURED:

@@ -14,7 +14,6 @@ from orchestration.cli.words import STATE_COLOURS, nothing_here, state_record, s
 
 STALE = 4
 """Exit code of `status --exit-code` when something is not fresh."""
-_SHOWN_CHANGES = 5
 
 
 @command("status")
@@ -36,19 +35,11 @@ def status(app: App, select: tuple[str, ...], exit_code: bool) -> int:
         app.say(f"{state_word(app, state)}{padding}{state.ref!s:<{width}}  {app.style(reason, 'dim')}{cached}".rstrip())
         for more in state.reasons[1:]:
             app.say(f"{'':8}{'':<{width}}  {app.style(more, 'dim')}")
-        _show_changes(app, state.changed, 8 + width + 2)
     counts = Counter(str(state.freshness) for state in states)
     parts = [f"{counts[name]} {app.style(name, STATE_COLOURS[name])}" for name in STATE_COLOURS if counts[name]]
     app.say(f"{counted(len(states), 'artifact')}: {', '.join(parts)}")
     _git_hint(app)
     return STALE if exit_code and counts["fresh"] != len(states) else 0
-
-
-def _show_changes(app: App, changed: tuple[str, ...], indent: int) -> None:
-    for path in changed[:_SHOWN_CHANGES]:
-        app.say(" " * indent + app.style(path, "dim"))
-    if len(changed) > _SHOWN_CHANGES:
-        app.say(" " * indent + app.style(f"… and {len(changed) - _SHOWN_CHANGES} more", "dim"))
 
 
 def _git_hint(app: App) -> None:
