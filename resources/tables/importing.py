@@ -17,6 +17,7 @@ from schemas.errors import HeadwaterError, InvalidText
 from schemas.findings import Finding
 from schemas.json_text import read as read_json
 from schemas.paths import check_path
+from schemas.tables.csvw import import_csvw, is_csvw
 from schemas.tables.datapackage import import_datapackage, table_paths
 from schemas.tables.infer import TableGuess, clean_names
 from schemas.tables.project import read_project
@@ -116,13 +117,24 @@ def _csv_table(name: str, file: Path, notes: list[str]) -> tuple[dict[str, Any],
 def _from_package(file: Path) -> tuple[dict[str, bytes], list[str]]:
     described = read_json(file.read_bytes(), str(file)).value
     if not isinstance(described, dict):
-        raise HeadwaterError("this is no data package", path=str(file), rule="tables-import", fix="name a datapackage.json")
-    tree, notes = import_datapackage(described, str(file))
+        raise HeadwaterError(
+            "this is neither a data package nor CSVW metadata",
+            path=str(file),
+            rule="tables-import",
+            fix="name a datapackage.json",
+        )
+    if is_csvw(described):
+        tree, originals, notes = import_csvw(described, str(file))
+    else:
+        tree, notes = import_datapackage(described, str(file))
+        originals = table_paths(described)
     text = yaml_write.write(tree).encode("utf-8")
     project = read_project(text, PROJECT_FILE)
     made = {PROJECT_FILE: text}
-    for table, original in zip(project.tables.values(), table_paths(described), strict=True):
-        found = file.parent / check_path(original, portable=False)
+    for table, original in zip(project.tables.values(), originals, strict=True):
+        # A file on the web is looked for beside the description; nothing is fetched.
+        inside = original.rpartition("/")[2] if "://" in original else original
+        found = file.parent / check_path(inside, portable=False)
         if not found.resolve().is_relative_to(file.parent.resolve()):
             raise HeadwaterError("the file lies outside the package", path=original, rule="path-outside", fix="copy it inside")
         if found.is_file():

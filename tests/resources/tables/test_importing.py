@@ -115,3 +115,18 @@ def test_fault_125_a_dump_that_reaches_out_is_refused(tmp_path: Path, statement:
     with pytest.raises(HeadwaterError, match="cannot run the dump"):
         import_files([dump])
     assert not outside.exists()
+
+
+def test_csvw_metadata_beside_its_files(tmp_path: Path) -> None:
+    columns = [{"titles": "id", "datatype": "integer"}, {"titles": "when", "datatype": "date"}]
+    described = {
+        "@context": "http://www.w3.org/ns/csvw",
+        "url": "https://example.org/x/t.csv",
+        "tableSchema": {"columns": columns},
+    }
+    (tmp_path / "t.csv-metadata.json").write_text(json.dumps(described))
+    (tmp_path / "t.csv").write_text("id,when\n1,2024-01-31\n")
+    made, notes = import_files([tmp_path / "t.csv-metadata.json"])
+    assert notes == []
+    assert lay(tmp_path / "new", made).check() == []
+    assert made["data/t.csv"] == b"id,when\n1,2024-01-31\n"
