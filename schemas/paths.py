@@ -10,6 +10,24 @@ import unicodedata
 from collections.abc import Iterable
 
 from schemas.errors import HeadwaterError
+from schemas.findings import Severity, rule
+
+for _name, _title in {
+    "path-empty": "A path has at least one character.",
+    "path-absolute": "Paths are relative: no leading '/', no drive, no share, no '~'.",
+    "path-outside": "Paths go down from the root: no '.', '..', '//' or final '/'.",
+    "path-backslash": "Folders are separated by '/'.",
+    "path-separator": "A name holds no folder separator.",
+    "path-control": "Names hold no control characters and no marks that change the direction of writing.",
+    "path-encoding": "Names are valid Unicode.",
+    "path-reserved-character": "Names hold none of the characters Windows cannot store.",
+    "path-trailing": "Names do not begin with a space or end in a space or a dot.",
+    "path-device-name": "Names are not those of Windows devices.",
+    "path-reserved-name": "Names are not those git and Headwater keep for themselves.",
+    "path-not-nfc": "Names are in Unicode normal form C.",
+    "path-too-long": "Names have at most 200 bytes, paths at most 1024.",
+}.items():
+    rule(_name, Severity.ERROR, _title)
 
 NAME_BYTES = 200
 """The longest name of one file or folder, in UTF-8 bytes: file systems stop at 255, and temporary names add to it."""

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.errors import HeadwaterError
+from schemas.findings import RULES
 from schemas.ids import check_ulid, escape_name, new_ulid, slug, unescape_name
 from schemas.paths import check_path, collisions, fold, is_portable_name
 
@@ -68,6 +69,7 @@ def test_refused_paths(path: str, rule: str) -> None:
     with pytest.raises(HeadwaterError) as caught:
         check_path(path)
     assert caught.value.rule == rule
+    assert rule in RULES
     assert caught.value.fix
     assert str(caught.value).isprintable() or "\n  fix: " in str(caught.value)
     str(caught.value).encode()
