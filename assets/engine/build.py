@@ -233,7 +233,14 @@ class Builder:
         self._write_manifests(standing, made)
         record = self.publisher.publish(
             Publication(
-                node.store, node.recipe, made.folder, record, made.outputs, present, keep_backup=confirm is Confirm.ALWAYS
+                node.store,
+                node.recipe,
+                made.folder,
+                record,
+                made.outputs,
+                present,
+                keep_backup=confirm is Confirm.ALWAYS,
+                previous=standing.record_oid,
             )
         )
         self._keep_inputs(standing)
@@ -255,7 +262,7 @@ class Builder:
         record = replace(record, backups=standing.record.backups if standing.record is not None else ())
         why = self._why(standing)
         self._write_manifests(standing, made)
-        self.records.write(record)
+        self.publisher.record(record, standing.record_oid)
         if made.build is not None:
             made.build.published(self.places.item_records(standing.node.ref))
         self._keep_inputs(standing)
@@ -324,7 +331,7 @@ class Builder:
 
     def _difference(self, standing: Standing) -> Difference:
         node = standing.node
-        if node.recipe.preview is not None:
+        if node.recipe.preview is not None and self.workspace.root.local_root is not None:
             paths = [
                 local
                 for output in node.recipe.outputs
@@ -408,7 +415,9 @@ class Builder:
         for declared in standing.node.recipe.inputs:
             if declared.artifact is not None:
                 node = self.observer.graph.node(Ref(standing.node.ref.kind, standing.node.ref.store, declared.artifact))
-                upstream[declared.role] = self.places.local_outputs(node.store, node.recipe, folder / "inputs" / declared.role)
+                upstream[declared.role] = self.places.local_outputs(
+                    node.store, node.recipe, folder / "inputs" / declared.role, standing.roles[declared.role].provenance
+                )
                 if node.recipe.items is not None:
                     readers[declared.role] = self._reader(node, standing.roles[declared.role])
         record = standing.record
@@ -425,11 +434,17 @@ class Builder:
         )
 
     def _reader(self, node: Node, held: RoleInput) -> ItemReader:
-        from assets.engine.items import ItemReader
+        from assets.engine.items import ItemReader, record_reader
 
-        spot = self.places.spot(node.store, (node.recipe.outputs[0].place, node.recipe.outputs[0].path))
-        records = None if node.recipe.item_files else self.places.item_records(node.ref)
-        return ItemReader(spot.storage, spot.path, held.files, records)
+        if not node.recipe.item_files:
+            return ItemReader(held.files, record_reader(self.places.item_records(node.ref)))
+        declared = node.recipe.outputs[0]
+
+        def read(key: str, oid: str) -> bytes:
+            spot = self.places.file_spot(node.store, (declared.place, f"{declared.path}/{key}"), oid)
+            return spot.storage.read(spot.path)
+
+        return ItemReader(held.files, read)
 
     def make(self, standing: Standing, fingerprint: str, policy: Policy, progress: Progress, folder: Path) -> Made:
         """The outputs of the fingerprint in `folder`: restored from the build cache, else built and kept there."""
@@ -474,7 +489,7 @@ class Builder:
             standing.parameters,
             records,
             path.with_suffix(""),
-            ours_by_oid(node.recipe, standing.present, listed, lambda key: self.places.spot(node.store, key)),
+            ours_by_oid(node.recipe, standing.present, listed, lambda key, oid: self.places.file_spot(node.store, key, oid)),
         )
         return build, records.close
 
@@ -545,7 +560,7 @@ class Builder:
         for held in standing.roles.values():
             if held.ref is not None and held.provenance is not None:
                 node = self.observer.graph.node(held.ref)
-                present = {key: here.oid for key, here in self.places.present(node.store, node.recipe).items()}
+                present = {key: here.oid for key, here in self.places.present(node.store, node.recipe, held.provenance).items()}
                 if present != held.provenance.output_oids():
                     raise InputChanged(
                         f"its input {held.ref} was changed while it was being read", rule="input-changed", fix="build again"

@@ -114,8 +114,10 @@ class CacheStats:
 class BuildCache:
     """The build cache of one workspace. `remote` (a URL or path) is looked into when the local cache has no entry."""
 
-    def __init__(self, workspace: Workspace) -> None:
+    def __init__(self, workspace: Workspace, pinned: Callable[[], set[str]] = set) -> None:
         self.workspace = workspace
+        self.pinned = pinned
+        """The objects that something else than the cache still names; they are never deleted."""
         self.storage = workspace.state
         self.objects = workspace.objects
         self._remote: Storage | None = None
@@ -235,8 +237,9 @@ class BuildCache:
         oids = [row[0] for row in index.execute("SELECT DISTINCT oid FROM part WHERE fingerprint = ?", (fingerprint,))]
         index.execute("DELETE FROM part WHERE fingerprint = ?", (fingerprint,))
         index.execute("DELETE FROM entry WHERE fingerprint = ?", (fingerprint,))
+        pinned = self.pinned()
         for oid in oids:
-            if index.execute("SELECT 1 FROM part WHERE oid = ? LIMIT 1", (oid,)).fetchone() is None:
+            if oid not in pinned and index.execute("SELECT 1 FROM part WHERE oid = ? LIMIT 1", (oid,)).fetchone() is None:
                 self.objects.delete(oid)
 
     # the index of use
@@ -374,7 +377,7 @@ class BuildCache:
         return len(loose), sum(loose)
 
     def _named(self) -> set[str]:
-        return {output.oid for entry in entries_in(self.storage) for output in entry.outputs}
+        return {output.oid for entry in entries_in(self.storage) for output in entry.outputs} | self.pinned()
 
     def stats(self) -> CacheStats:
         """Counts and bytes of the local cache."""

@@ -67,10 +67,18 @@ def _clean_one(
 ) -> Iterator[Cleaned]:
     if recipe is None:
         return
+    if builder.workspace.root.local_root is None:
+        if record is not None:
+            # Without its pointer an object belongs to nothing, and the next gc of the cache deletes it.
+            for output in recipe.outputs:
+                yield Cleaned(ref, builder.places.spot(store, (output.place, output.path)).shown)
+            if not dry_run:
+                builder.records.delete(ref)
+        return
     if recipe.items is not None and not recipe.item_files:
-        present = builder.places.present_manifest(store, ref, recipe)
+        present = builder.places.present_manifest(store, ref, recipe, record)
     else:
-        present = builder.places.present(store, recipe)
+        present = builder.places.present(store, recipe, builder.observer.expanded(recipe, record))
     record = builder.observer.expanded(recipe, record)
     whose = classify(present, record, None)
     spots = {key: builder.places.spot(store, key) for key in present}

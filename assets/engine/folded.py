@@ -76,10 +76,8 @@ def previous_copy(places: Places, standing: Standing, folder: Path) -> Path | No
     """A verified copy of the previous outputs below `folder`, for the fold to change as it likes; None when one is damaged."""
     assert standing.record is not None
     for output in standing.record.outputs:
-        spot = places.spot(standing.node.store, output.key)
         target = folder / output.path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        spot.storage.fetch(spot.path, target)
+        places.fetch(standing.node.store, output, target)
         if file_oid(target) != output.oid:
             return None
     folder.mkdir(parents=True, exist_ok=True)

@@ -22,7 +22,6 @@ from assets.engine.places import MANIFEST, Key, Present, Spot
 from assets.engine.provenance import OutputFile
 from assets.engine.recipe import Item, Recipe
 from assets.engine.view import Scratch, View
-from resources.storage.base import Storage
 from schemas.canonical import canonical_json
 from schemas.errors import HeadwaterError
 from schemas.oid import bytes_oid, json_oid
@@ -137,12 +136,11 @@ class ItemRecords:
 class ItemReader:
     """The items of an upstream artifact, verified as they are read. `entries` are (key, oid, size), sorted by key."""
 
-    def __init__(self, storage: Storage, folder: str, entries: Sequence[Entry], records: Path | None) -> None:
+    def __init__(self, entries: Sequence[Entry], read: Callable[[str, str], bytes | None]) -> None:
         self.entries = sorted(entries)
         self._oids = {key: oid for key, oid, _ in entries}
-        self._storage = storage
-        self._folder = folder
-        self._records = records
+        self._read = read
+        """(key, oid) -> the bytes wherever they lie, not verified."""
 
     def keys(self) -> list[str]:
         """The keys, sorted."""
@@ -151,11 +149,7 @@ class ItemReader:
     def read(self, key: str) -> bytes:
         """The bytes of one item. Raises KeyError for an unknown key, HeadwaterError (rule `item-damaged`) for other bytes."""
         oid = self._oids[key]
-        if self._records is None:
-            data: bytes | None = self._storage.read(f"{self._folder}/{key}")
-        else:
-            with ItemRecords(self._records) as records:
-                data = records.value(oid)
+        data = self._read(key, oid)
         if data is None or bytes_oid(data) != oid:
             raise HeadwaterError(
                 f"the item {key} is not what was built", rule="item-damaged", fix="build its artifact again with --force"
@@ -357,9 +351,19 @@ def set_outputs(recipe: Recipe, entries: Sequence[Entry]) -> tuple[OutputFile, .
 
 
 def ours_by_oid(
-    recipe: Recipe, present: Mapping[Key, Present], listed: Mapping[Key, str], spot: Callable[[Key], Spot]
+    recipe: Recipe, present: Mapping[Key, Present], listed: Mapping[Key, str], spot: Callable[[Key, str], Spot]
 ) -> dict[str, Spot]:
     """Oid -> a present file of the set that still is what its record lists."""
     if not recipe.item_files:
         return {}
-    return {here.oid: spot(key) for key, here in present.items() if listed.get(key) == here.oid}
+    return {here.oid: spot(key, here.oid) for key, here in present.items() if listed.get(key) == here.oid}
+
+
+def record_reader(path: Path) -> Callable[[str, str], bytes | None]:
+    """How `ItemReader` reads small results from the item records at `path`."""
+
+    def read(_key: str, oid: str) -> bytes | None:
+        with ItemRecords(path) as records:
+            return records.value(oid)
+
+    return read

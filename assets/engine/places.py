@@ -21,6 +21,7 @@ from schemas.ids import escape_name
 from schemas.oid import bytes_oid
 
 if TYPE_CHECKING:
+    from assets.engine.provenance import OutputFile, Provenance
     from resources.workspace import Workspace
 
 WORKSPACE_KIND = "workspace"
@@ -93,11 +94,15 @@ class Places:
         storage, prefix, shown = self._base(store, key[0])
         return Spot(storage, prefix + key[1], shown + key[1])
 
+    def file_spot(self, store: Store, key: Key, _oid: str) -> Spot:
+        """Where the bytes of an output with this oid lie."""
+        return self.spot(store, key)
+
     def shown(self, store: Store, recipe: Recipe) -> tuple[str, ...]:
         """The workspace-relative paths of a recipe's outputs, folders without a final slash."""
         return tuple(self.spot(store, (output.place, output.path)).shown for output in recipe.outputs)
 
-    def present(self, store: Store, recipe: Recipe) -> dict[Key, Present]:
+    def present(self, store: Store, recipe: Recipe, _record: Provenance | None = None) -> dict[Key, Present]:
         """Every file that lies where the recipe writes, with its oid; what no file lies at is left out.
 
         A database's uncommitted sidecars count as files of their own, so that changes which are only in them are seen.
@@ -117,7 +122,7 @@ class Places:
                     found[key] = here
         return found
 
-    def present_manifest(self, store: Store, ref: Ref, recipe: Recipe) -> dict[Key, Present]:
+    def present_manifest(self, store: Store, ref: Ref, recipe: Recipe, _record: Provenance | None = None) -> dict[Key, Present]:
         """The manifest of a set of items alone, while small results, whose bytes are in the item records, still have those."""
         if not recipe.item_files and not self.item_records(ref).exists():
             return {}
@@ -170,16 +175,24 @@ class Places:
         if stat is not None:
             self._cache(spot.storage).remember(stat, oid)
 
-    def local_outputs(self, store: Store, recipe: Recipe, fetched: Path) -> list[Path]:
+    def local_outputs(self, store: Store, recipe: Recipe, fetched: Path, _record: Provenance | None = None) -> list[Path]:
         """Paths on this machine that hold the recipe's outputs, in the order it declares them.
 
-        `fetched` is a folder for copies of outputs that do not lie on this machine.
+        `fetched` is a folder for verified copies of outputs that do not lie on this machine.
         """
-        paths = []
-        for output in recipe.outputs:
-            spot = self.spot(store, (output.place, output.path))
-            paths.append(spot.local if spot.local is not None else _fetched(spot, fetched / output.path, folder=output.folder))
-        return paths
+        paths = [self.spot(store, (output.place, output.path)).local for output in recipe.outputs]
+        return [path if path is not None else fetched for path in paths]
+
+    def rehash(self, store: Store, output: OutputFile) -> str:
+        """The oid of an output's bytes, read again whatever the stat cache says. Raises FileNotFoundError."""
+        spot = self.spot(store, output.key)
+        return spot.storage.digest(spot.path)
+
+    def fetch(self, store: Store, output: OutputFile, target: Path) -> None:
+        """Copy an output to a local path, not verified."""
+        spot = self.spot(store, output.key)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        spot.storage.fetch(spot.path, target)
 
     @staticmethod
     def prune(spot: Spot) -> None:

@@ -44,6 +44,8 @@ class Publication:
     """Every file of the set. The record lists fewer where it lists a manifest of them instead."""
     present: Mapping[Key, Present]
     keep_backup: bool
+    previous: str | None = None
+    """The oid of the record that this one replaces, None where there is none."""
 
     def written(self) -> list[OutputFile]:
         """The files that change, a manifest after the files it lists."""
@@ -127,6 +129,10 @@ class Publisher:
         self._carry_out(publication)
         intent.unlink()
         return publication.record
+
+    def record(self, record: Provenance, _previous: str | None) -> None:
+        """Replace the record alone; the artifact's lock keeps others from doing so."""
+        self.records.write(record)
 
     def _expect(self, store: Store, key: Key, here: Present | None) -> None:
         spot = self.places.spot(store, key)
@@ -267,7 +273,7 @@ class Publisher:
             intent.unlink(missing_ok=True)
             return f"{record.ref}: an unfinished publication was dropped, its store is gone"
         store, recipe = found
-        now = self.places.present(store, recipe)
+        now = self.places.present(store, recipe, record)
         wanted = {output.key: output.oid for output in outputs}
         untouched = all(here.oid in (wanted.get(key), before[key].oid if key in before else None) for key, here in now.items())
         publication = Publication(store, recipe, folder, record, outputs, now, keep_backup=False)

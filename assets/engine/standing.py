@@ -161,7 +161,7 @@ class Observer:
         record, record_oid = self.records.read_versioned(node.ref)
         parameters = prints.parameters_of(node.kind, recipe, node.store.settings)
         if recipe.items is None:
-            present = self.places.present(node.store, recipe)
+            present = self.places.present(node.store, recipe, record)
         else:
             record, present = self._set(node, record, full=full)
         standing = Standing(node, {}, parameters, {}, None, record, record_oid, present)
@@ -192,13 +192,13 @@ class Observer:
         """
         recipe, store = node.recipe, node.store
         if not recipe.item_files:
-            return record, self.places.present_manifest(store, node.ref, recipe)
+            return record, self.places.present_manifest(store, node.ref, recipe, record)
         memo = f"items:{self.places.folder_digest(store, recipe)}"
         known = self.workspace.stat_cache.memo(memo)
         if not full and record is not None and known == record.output_digest.encode():
-            return record, self.places.present_manifest(store, node.ref, recipe)
-        present = self.places.present(store, recipe)
+            return record, self.places.present_manifest(store, node.ref, recipe, record)
         expanded = self.expanded(node.recipe, record)
+        present = self.places.present(store, recipe, expanded)
         oids = {key: here.oid for key, here in present.items()}
         if record is not None and expanded is not None and oids == expanded.output_oids():
             self.workspace.stat_cache.set_memo(memo, record.output_digest.encode())

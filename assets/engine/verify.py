@@ -14,6 +14,7 @@ from typing import Any
 from assets.engine.build import Builder, Made
 from assets.engine.model import Outcome, Policy, Progress, Ref, Result
 from assets.engine.places import Key
+from assets.engine.provenance import OutputFile
 from assets.engine.recipe import Reproducibility
 from assets.engine.standing import Standing
 from schemas.errors import HeadwaterError, InputChanged, InvalidText, Refused
@@ -76,12 +77,12 @@ def _rotten(builder: Builder, standing: Standing) -> list[str]:
     assert standing.record is not None
     found = []
     for output in standing.record.outputs:
-        spot = builder.places.spot(standing.node.store, output.key)
+        shown = builder.places.spot(standing.node.store, output.key).shown
         try:
-            if spot.storage.digest(spot.path) != output.oid:
-                found.append(f"{spot.shown} does not hold what was built")
+            if builder.places.rehash(standing.node.store, output) != output.oid:
+                found.append(f"{shown} does not hold what was built")
         except FileNotFoundError:
-            found.append(f"{spot.shown} is missing")
+            found.append(f"{shown} is missing")
     return found[:_SHOWN]
 
 
@@ -131,16 +132,10 @@ def _close(builder: Builder, standing: Standing, made: Made) -> list[str]:
     recipe = standing.node.recipe
     assert recipe.compare is not None
     with builder.scratch(standing.node.ref) as folder:
-        for key in standing.present:
-            spot = builder.places.spot(standing.node.store, key)
-            spot.storage.fetch(spot.path, _made_parent(folder / key[1]))
+        for key, here in standing.present.items():
+            builder.places.fetch(standing.node.store, OutputFile(*key, here.oid, here.size), folder / key[1])
         found: Sequence[str] = recipe.compare.load()(folder, made.folder / "outputs")
         return list(found)[:_SHOWN]
-
-
-def _made_parent(path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
 
 
 def adopt(builder: Builder, ref: Ref, progress: Progress, sample: int | None = None) -> Outcome:
