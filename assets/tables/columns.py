@@ -11,7 +11,7 @@ import base64
 import json
 import queue
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -167,7 +167,7 @@ def sorted_batches(table: pa.Table, key: Sequence[str]) -> Iterator[pa.RecordBat
         yield from table.take(order.slice(start, BATCH_ROWS)).combine_chunks().to_batches()
 
 
-def ahead(items: Iterable[_T], depth: int = 2) -> Iterator[_T]:
+def ahead(items: Iterable[_T], depth: int = 2) -> Generator[_T, None, None]:
     """Yield from `items`, produced in another thread at most `depth` items ahead; its exception is raised here.
 
     Closing the generator early stops the thread.

@@ -130,18 +130,23 @@ class _Source:
         self.text = text
         self.count = 0
         self.problem: BaseException | None = None
+        self._batches = columns.ahead(columns.native(batch, text.fields) for batch in text.batches())
 
     def reader(self) -> pa.RecordBatchReader:
         return pa.RecordBatchReader.from_batches(columns.native_schema(self.text.fields), self._rows())
 
     def _rows(self) -> Any:
         try:
-            for batch in columns.ahead(columns.native(batch, self.text.fields) for batch in self.text.batches()):
+            for batch in self._batches:
                 self.count += batch.num_rows
                 yield batch
         except BaseException as problem:
             self.problem = problem
             raise
+
+    def close(self) -> None:
+        """Stop the thread that reads ahead, when DuckDB has refused a row before the last one."""
+        self._batches.close()
 
 
 def _insert_table(connection: duckdb.DuckDBPyConnection, text: TableText) -> int:
@@ -154,6 +159,8 @@ def _insert_table(connection: duckdb.DuckDBPyConnection, text: TableText) -> int
         if source.problem is not None:
             raise source.problem from None
         raise
+    finally:
+        source.close()
     connection.unregister("headwater incoming")  # not after a failure: the transaction is aborted, the connection is closed
     return source.count
 

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import adbc_driver_manager
 import apsw
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -46,7 +45,7 @@ def nothing_to_find(storage: Storage, project: Project, files: Mapping[str, str]
             if not all(_plain_ends(text.path) for text in texts.values()):
                 return False
             sqlite.verify(staging, sqlite.load(staging, project, texts))
-        except (Doubt, HeadwaterError, apsw.Error, adbc_driver_manager.Error, OutOfOrder, OSError):
+        except (Doubt, HeadwaterError, apsw.Error, OutOfOrder, OSError):
             return False
         return True
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any, NoReturn
@@ -39,8 +40,10 @@ _STAGING = ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE", "ca
 _SIDECARS = ("-wal", "-shm", "-journal")
 
 
-BROKEN_RULES = (InvalidText, apsw.ConstraintError, adbc_driver_manager.Error)
+BROKEN_RULES = (InvalidText, apsw.ConstraintError)
 """What loading raises when the text breaks a rule; the text check then says where."""
+_RULE_WORDS = ("constraint failed", "cannot store", "datatype mismatch")
+"""What SQLite says of a row that breaks a rule; ADBC hands on its words, not its codes."""
 
 
 class _NotInKeyOrder(Exception):
@@ -57,7 +60,8 @@ def build(view: View, scratch: Scratch, parameters: Mapping[str, Any]) -> Summar
     staging = scratch.temporary("staging.db")
     try:
         counts = load(staging, project, texts)
-        _write_out(staging, target)
+        with _saying_what_failed():
+            _write_out(staging, target)
         verify(target, counts)
     except BROKEN_RULES as problem:
         refuse(view, problem)
@@ -93,10 +97,24 @@ def prove(view: View, scratch: Scratch, project: Project, texts: Mapping[str, Ta
         remove_database(staging)
 
 
+@contextmanager
+def _saying_what_failed() -> Iterator[None]:
+    """Turn a failure to write (a full disk, a read-only folder) into an error for people."""
+    try:
+        yield
+    except (apsw.FullError, apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError, adbc_driver_manager.Error) as problem:
+        raise HeadwaterError(
+            f"SQLite could not write the database: {problem}",
+            rule="sqlite-cannot-write",
+            fix="see whether the disk is full or the folder read-only, then build again",
+        ) from problem
+
+
+@_saying_what_failed()
 def load(staging: Path, project: Project, texts: Mapping[str, TableText]) -> dict[str, int]:
     """Make the tables in a new file at `staging`, insert all rows, then make indexes and views; returns the rows per table.
 
-    Indexes made afterwards are sorted once instead of kept in order row by row. Raises as `insert`, and apsw.ConstraintError.
+    Indexes made afterwards are sorted once instead of kept in order row by row. Raises as `insert`.
     """
     unordered: set[str] = set()
     while True:
@@ -126,12 +144,14 @@ def _execute(path: Path, statements: list[str]) -> None:
         connection.close()
 
 
+@_saying_what_failed()
 def insert(path: Path, texts: Mapping[str, TableText], unordered: Collection[str] = ()) -> dict[str, int]:
     """Insert the rows of every table into the empty tables of the database at `path`, foreign keys off, CHECKs on.
 
     Rows are inserted in primary-key order; `unordered` names the tables known not to lie in it. Returns the rows per table.
 
-    Raises InvalidText; adbc_driver_manager.Error when SQLite refuses a row; after either the file is of no more use.
+    Raises InvalidText, apsw.ConstraintError when a row breaks a rule, HeadwaterError (rule `sqlite-cannot-write`); after each of
+    them the file is of no more use.
     """
     connection = adbc_driver_sqlite.dbapi.connect(str(path), autocommit=True)
     try:
@@ -152,10 +172,14 @@ def _insert_table(cursor: Any, text: TableText, unordered: bool) -> int:
     reader = pa.RecordBatchReader.from_batches(text.schema, source.rows())
     try:
         cursor.adbc_ingest(text.table.name, reader, mode="append")
-    except (adbc_driver_manager.Error, pa.ArrowException):
+    except (adbc_driver_manager.Error, pa.ArrowException) as problem:
         if source.problem is not None:
             raise source.problem from None
+        if any(words in str(problem) for words in _RULE_WORDS):
+            raise apsw.ConstraintError(str(problem)) from None
         raise
+    finally:
+        source.close()
     return source.count
 
 
@@ -166,11 +190,11 @@ class _Source:
         self.text = text
         self.count = 0
         self.problem: BaseException | None = None
-        self._batches = text.sorted_by_key() if unordered else _in_order(text)
+        self._batches = columns.ahead(text.sorted_by_key() if unordered else _in_order(text))
 
     def rows(self) -> Iterator[pa.RecordBatch]:
         try:
-            for batch in columns.ahead(self._batches):
+            for batch in self._batches:
                 self.count += batch.num_rows
                 yield batch
         except columns.OutOfOrder:
@@ -179,6 +203,10 @@ class _Source:
         except BaseException as problem:
             self.problem = problem
             raise
+
+    def close(self) -> None:
+        """Stop the thread that reads ahead, when SQLite has refused a row before the last one."""
+        self._batches.close()
 
 
 def _in_order(text: TableText) -> Iterator[pa.RecordBatch]:

@@ -420,6 +420,28 @@ def test_journals_without_a_database_are_set_aside(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["playground.db.bak-wal"]
 
 
+def test_case_11_a_full_disk_is_said_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    """Files cannot grow past 200 kB in a process of its own; the error is about the disk, not about the text."""
+    rows = "id,note,customer_id\n" + "".join(f"{number},some words to fill the page {number},\n" for number in range(30_000))
+    write_project(tmp_path / "p", SHOP, {"order": rows}, SHOP_LINKS)
+    script = f"""
+import resource, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from pathlib import Path
+from projects import build
+from assets.tables.recipes import PLAYGROUND_DB
+from schemas.errors import HeadwaterError
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+try:
+    build(PLAYGROUND_DB, Path({str(tmp_path)!r}) / "p", Path({str(tmp_path)!r}) / "w")
+except HeadwaterError as problem:
+    print(problem.rule)
+"""
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert done.stdout == "sqlite-cannot-write\n"
+    assert not list((tmp_path / "w").rglob("staging.db*"))
+
+
 # scale
 
 
