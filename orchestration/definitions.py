@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -39,11 +38,8 @@ def definitions() -> dg.Definitions:
     if context.load_type is DefinitionsLoadType.RECONSTRUCTION:
         pinned = context.reconstruction_metadata.get(PINNED_STORES)
     stores = Engine(workspace).stores() if pinned is None else unpin(pinned)
-    made = build_definitions(graph_of(stores, KINDS), owner=workspace.config.owner, verify_cron=workspace.config.verify_schedule)
-    with warnings.catch_warnings():
-        # Marked as preview by Dagster; nothing else pins, and the tests notice if it goes. Not for users to read each time.
-        warnings.simplefilter("ignore", dg.PreviewWarning)
-        return made.with_reconstruction_metadata({PINNED_STORES: pin(stores)})
+    context.add_to_pending_reconstruction_metadata(PINNED_STORES, pin(stores))
+    return build_definitions(graph_of(stores, KINDS), owner=workspace.config.owner, verify_cron=workspace.config.verify_schedule)
 
 
 def pin(stores: list[Store]) -> str:

@@ -20,11 +20,6 @@ class WorkspaceResource(dg.ConfigurableResource[Workspace]):
         description="A folder or URL; HEADWATER_ROOT where unset, else the workspace around the current folder.",
     )
 
-    def open(self) -> Workspace:
-        """The workspace itself. Raises UsageError when there is no such folder."""
-        import os
-
-        return open_workspace(self.root or os.environ.get("HEADWATER_ROOT") or None)
-
     def create_resource(self, context: dg.InitResourceContext) -> Workspace:
-        return self.open()
+        """The workspace itself. Raises UsageError when there is no such folder."""
+        return open_workspace(self.root)

@@ -1,6 +1,6 @@
 """What the assets of one run share, and the run config and resource they get it through."""
 
-from __future__ import annotations
+# No `from __future__ import annotations` here: Dagster reads the type of a resource's dependency and does not resolve a string.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ import dagster as dg
 from pydantic import Field
 
 from assets.engine.model import Outcome, Policy, Progress, Ref, Result
-from resources.dagster import WorkspaceResource
+from resources.workspace import Workspace
 
 if TYPE_CHECKING:
     from assets.engine.engine import Engine
@@ -36,7 +36,7 @@ class BuildSession:
     """What the assets of one run share: the engine, the policy and progress of the command that started the run (neither in a run
     launched from the UI), the outcomes so far, and the data versions Dagster is known to hold."""
 
-    engine: Engine
+    engine: "Engine"
     policy: Policy = field(default_factory=Policy)
     progress: Progress | None = None
     done: Callable[[Outcome], None] | None = None
@@ -91,12 +91,12 @@ class BuildSession:
 class EngineResource(dg.ConfigurableResource[BuildSession]):
     """A build session over the workspace; each run gets its own."""
 
-    workspace: WorkspaceResource
+    workspace: dg.ResourceDependency[Workspace]
 
     def create_resource(self, context: dg.InitResourceContext) -> BuildSession:
         from assets.engine.engine import Engine
 
-        return BuildSession(Engine(self.workspace.open()))
+        return BuildSession(Engine(self.workspace))
 
 
 def recorded_versions(instance: dg.DagsterInstance, keys: Sequence[dg.AssetKey]) -> dict[dg.AssetKey, str | None]:
