@@ -237,6 +237,10 @@ class _Checker:
                     )
                 if not wanted:
                     break
+        # Only when the file was changed between the two passes: the line is that of the first.
+        for problem in (problem for problems in wanted.values() for problem in problems):
+            line = self._line(name, problem.row)
+            self.report(found(problem.broken, path, problem.message, line=line, fix=problem.fix, value=problem.value))
 
 
 def _bindings(reader: TableReader, places: Sequence[tuple[int, Callable[[str], Any]]]) -> Iterator[list[Any]]:

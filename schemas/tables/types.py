@@ -268,12 +268,13 @@ class ColumnType:
         return cell
 
 
-@dataclass(frozen=True)
-class TypeProblem(Exception):
+class TypeProblem(ValueError):
     """A type declaration that says nothing: the message, and the declaration probably meant."""
 
-    message: str
-    suggestion: str | None = None
+    def __init__(self, message: str, suggestion: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.suggestion = suggestion
 
 
 def parse_type(declaration: str, values: tuple[str, ...] = ()) -> ColumnType:
