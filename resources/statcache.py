@@ -134,7 +134,7 @@ class StatCache:
             known is not None
             and known.signatures == signatures
             and known.names == packed
-            and _newest(numbers) < known.taken - RACY_NS < known.taken - RACY_NS
+            and _newest(numbers) < known.taken - RACY_NS
         ):
             return known
         remembered = _believable(known)
