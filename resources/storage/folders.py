@@ -196,6 +196,7 @@ class PathFolder(_Base):
     def rename(self, name: str, target: Folder, target_name: str) -> None:
         assert isinstance(target, PathFolder)
         Path(self._at(name)).replace(target._at(target_name))
+        Path(self._at(name)).unlink(missing_ok=True)  # as in FdFolder
 
     def take(self, source: str, name: str) -> None:
         Path(source).replace(self._at(name))

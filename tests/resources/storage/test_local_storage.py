@@ -181,6 +181,22 @@ def test_publish_works_across_file_systems(
     assert tree(root / "set") == {"a/b": b"y", "empty": b""}
 
 
+def test_publishing_a_hard_link_of_what_lies_there_leaves_nothing_behind(
+    storage: LocalStorage, root: Path, tmp_path: Path
+) -> None:
+    """What a publication that is completed after a crash does: its file is in place already, under a second name."""
+    storage.write("out", b"x")
+    os.link(root / "out", tmp_path / "kept")
+    storage.publish(tmp_path / "kept", "out")
+    (tmp_path / "set").mkdir()
+    os.link(root / "out", tmp_path / "set" / "out")
+    storage.write("folder/out", b"y")
+    (root / "folder" / "out").unlink()
+    os.link(root / "out", root / "folder" / "out")
+    storage.publish(tmp_path / "set", "folder")
+    assert tree(root) == {"folder/out": b"x", "out": b"x"}
+
+
 def test_publish_refuses_a_scratch_folder_with_links(storage: LocalStorage, root: Path, tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "link").symlink_to("/etc/passwd")
