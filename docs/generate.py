@@ -1,4 +1,4 @@
-"""Writes docs/reference/{commands,settings,rules,assets}.md from what the code declares.
+"""Writes docs/reference/{commands,settings,project-yaml,rules,assets}.md from what the code declares.
 
     python docs/generate.py           write the pages that are out of date
     python docs/generate.py --check   exit with 1 when one is
@@ -37,6 +37,7 @@ def pages() -> dict[Path, str]:
     return {
         REFERENCE / "commands.md": commands_page(),
         REFERENCE / "settings.md": settings_page(),
+        REFERENCE / "project-yaml.md": project_page(),
         REFERENCE / "rules.md": rules_page(),
         REFERENCE / "assets.md": assets_page(),
     }
@@ -218,6 +219,80 @@ def settings_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+# -- project.yaml
+
+
+def project_parts() -> list[tuple[str, str, type[Any]]]:
+    """(heading, where its mapping stands, model) for every mapping of project.yaml."""
+    from schemas.tables import model
+
+    return [
+        ("The file", "", model.Project),
+        ("project", "`project`", model.About),
+        ("format", "`format`", model.Format),
+        ("Tables", "`tables.<table>`", model.Table),
+        ("Columns", "`tables.<table>.columns.<column>`", model.Column),
+        ("Computed defaults", "`tables.<table>.columns.<column>.default`", model.Computed),
+        ("Indexes", "`tables.<table>.indexes.<index>`", model.Index),
+        ("Relationships", "`relationships.<relationship>`", model.Relationship),
+        ("Ends of a relationship", "`relationships.<relationship>.from` and `.to`", model.Endpoint),
+        ("Views", "`views.<view>`", model.View),
+    ]
+
+
+def project_page() -> str:
+    """Every key and type of a tables project."""
+    from schemas.tables.spelling import EXAMPLES
+    from schemas.tables.types import TYPE_NAMES, parse_type
+
+    lines = [
+        "# project.yaml",
+        _GENERATED,
+        "Every key of a tables project. Keys that begin with `x-` are yours: they are kept and mean nothing. Any other unknown",
+        "key is an error.",
+    ]
+    for heading, place, model in project_parts():
+        lines += ["", f"## {heading}", ""]
+        if place:
+            lines += [f"At {place}.", ""]
+        lines += ["| key | value | default | meaning |", "|---|---|---|---|"]
+        schema = model.model_json_schema(by_alias=True)
+        for name, field in model.model_fields.items():
+            key = field.alias or name
+            default = "required" if field.is_required() else _key_default(field)
+            value = _shape(schema["properties"][key])
+            lines.append(f"| `{key}` | {_cell(value)} | {_cell(default)} | {_cell(field.description or '')} |")
+    lines += ["", "## Types", "", "| type | a cell | SQLite | DuckDB | Arrow | Table Schema |", "|---|---|---|---|---|---|"]
+    for name in TYPE_NAMES:
+        kind = parse_type("decimal(10,2)" if name == "decimal" else name, ("draft", "sent"))
+        standard = kind.table_schema
+        form = f" ({standard['format']})" if "format" in standard else ""
+        engines = f"`{kind.sqlite}` | `{kind.duckdb}` | `{kind.arrow}` | {standard['type']}{form}"
+        lines.append(f"| `{kind.name}` | `{EXAMPLES[name]}` | {engines} |")
+    return "\n".join(lines) + "\n"
+
+
+def _key_default(field: Any) -> str:
+    value = field.get_default(call_default_factory=True)
+    if value == "":
+        return "empty"
+    return f"`{str(value).lower()}`" if isinstance(value, str | bool) else ""
+
+
+def _shape(schema: dict[str, Any]) -> str:
+    """The values a key takes, in a few words."""
+    if "enum" in schema or "const" in schema:
+        return ", ".join(f"`{value}`" if value != "" else 'empty (`""`)' for value in schema.get("enum", [schema.get("const")]))
+    if "$ref" in schema:
+        return "mapping"
+    if "anyOf" in schema:
+        return " or ".join(dict.fromkeys(_shape(option) for option in schema["anyOf"] if option.get("type") != "null"))
+    words = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false", "object": "mapping"}
+    if schema.get("type") == "array":
+        return f"list of {_shape(schema['items'])}"
+    return words.get(str(schema.get("type")), "")
+
+
 # -- rules
 
 
@@ -237,8 +312,8 @@ def rules_page() -> str:
     lines = [
         "# Rules of the text",
         _GENERATED,
-        "What `headwater check` looks for. An **error** keeps every artifact that reads the file from being built; a warning or an",
-        "information blocks nothing.",
+        "What `headwater check` looks for. An **error** keeps every artifact that reads the file from being built; a warning or",
+        "an information blocks nothing.",
         "",
         "| rule | severity | says |",
         "|---|---|---|",

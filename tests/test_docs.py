@@ -26,7 +26,7 @@ def _generator() -> ModuleType:
 generate = _generator()
 
 
-@pytest.mark.parametrize("page", ["commands.md", "settings.md", "rules.md", "assets.md"])
+@pytest.mark.parametrize("page", ["commands.md", "settings.md", "project-yaml.md", "rules.md", "assets.md"])
 def test_reference_page_is_up_to_date(page: str) -> None:
     wanted = generate.pages()[REFERENCE / page]
     assert (REFERENCE / page).read_text("utf-8") == wanted, f"run `python docs/generate.py`: {page} is out of date"

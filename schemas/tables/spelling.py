@@ -66,6 +66,23 @@ _DESCRIBED = {
     "blob": "base64",
 }
 
+EXAMPLES = {
+    "integer": "-12",
+    "decimal": "12.30",
+    "float": "0.1",
+    "text": "any text",
+    "boolean": "true",
+    "date": "2024-02-29",
+    "time": "09:05:00.5",
+    "datetime": "2024-02-29T09:05:00",
+    "timestamp": "2024-02-29T09:05:00Z",
+    "uuid": "6f1c1c0e-9f0a-4c57-8f3e-2f6d0c1b7a55",
+    "json": '{"a":[1,2]}',
+    "enum": "draft",
+    "blob": "AP8=",
+}
+"""One canonical cell of each type, for the reference; the enum is one of `draft` and `sent`, the decimal has two digits."""
+
 
 def nearest_type(declaration: str) -> str | None:
     """The type probably meant by an unknown declaration such as `varchar(20)`."""

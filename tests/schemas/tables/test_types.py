@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schemas.tables.spelling import EXAMPLES
 from schemas.tables.types import TYPE_NAMES, BadCell, ColumnType, TypeProblem, parse_type
 
 ENUM = parse_type("enum", ("draft", "sent", "a.b*c", "naïve 'x'"))
@@ -222,3 +223,9 @@ def test_the_sqlite_check_accepts_every_canonical_cell_and_no_other_text(cells: 
                 # A negative zero and leading zeros of a decimal are beyond what GLOB can say.
                 assert taken == kind.accepts(cell) or (kind.base == "decimal" and taken), (kind, cell)
         connection.execute("drop table t")
+
+
+def test_the_examples_are_canonical() -> None:
+    for name in TYPE_NAMES:
+        kind = {"decimal": MONEY, "enum": ENUM}.get(name) or parse_type(name)
+        assert kind.accepts(EXAMPLES[name]), name
