@@ -524,6 +524,37 @@ def test_commits_behave_like_a_dictionary(steps: list[dict[str, bytes | None]]) 
                     storage.write(path, b"x", expect=bytes_oid(model[path] + b"?"))
 
 
+FOREIGN = """
+import os, sys
+for name in ("O_NOFOLLOW", "O_DIRECTORY", "O_NONBLOCK", "O_CLOEXEC", "fchmod", "fchown", "copy_file_range", "pread"):
+    delattr(os, name)
+os.supports_dir_fd.clear()
+sys.modules["fcntl"] = None
+from pathlib import Path
+from resources.storage import folders
+from resources.storage.base import ABSENT, Change
+from resources.storage.local import LocalStorage
+from resources.workspace import open_workspace
+from schemas.oid import bytes_oid
+assert not folders.USES_DESCRIPTORS
+storage = LocalStorage(sys.argv[1], state=sys.argv[2])
+storage.write("a/b", b"1")
+storage.commit([Change("a/b", b"2"), Change("c", b"3")], label="set")
+storage.append("log", b"line\\n")
+storage.add("o", b"object", oid=bytes_oid(b"object"))
+storage.fetch("c", Path(sys.argv[2], "copy"))
+print({found.path: storage.read(found.path) for found in storage.scan()})
+"""
+
+
+def test_a_system_without_posix_calls_is_served_by_path(tmp_path: Path) -> None:
+    """Nothing POSIX-only runs at import, and reading and writing work without it."""
+    (tmp_path / "root").mkdir()
+    arguments = [sys.executable, "-c", FOREIGN, str(tmp_path / "root"), str(tmp_path / "state")]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str({"a/b": b"2", "c": b"3", "log": b"line\n", "o": b"object"})
+
+
 def test_a_deep_tree_is_scanned(storage: LocalStorage, root: Path) -> None:
     path = "/".join(["d"] * 120) + "/file"
     storage.write(path, b"x")
