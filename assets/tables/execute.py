@@ -142,10 +142,8 @@ def run(journal: Journal, path: Path, sql: str) -> Applied:
             try:
                 applied = apply(connection, text, sql, answers)
             except HeadwaterError as error:
-                now = text.digest()
                 connection.execute("ROLLBACK")
-                failed = Draft(journal.actor, RecordKind.SCRIPT, sql, now, now, ok=False, error=error.message[:500])
-                journal.log.append(failed)
+                journal.failed(text.files(), RecordKind.SCRIPT, sql, error.message)
                 raise
             if applied.writes or applied.schema_changed:
                 draft = Draft(journal.actor, applied.kind, sql, "", "", args=applied.args, rows=applied.rows)

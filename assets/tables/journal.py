@@ -55,7 +55,7 @@ class Journal:
 
     @contextmanager
     def open(self) -> Iterator[Version]:
-        """Take the project's lock, complete what a killed command left, record what changed outside, and hand out the text.
+        """Take the project's lock, complete what a killed command left, and hand out the text.
 
         Raises InvalidText for a log that cannot be believed, HeadwaterError (rule `history-fork`) for one with two heads.
         """
@@ -65,12 +65,10 @@ class Journal:
             if repaired:
                 self.said.append(repaired)
             text = self.text()
-            files = text.files()
-            self._settle(files)
-            self._catch_up(files)
+            self._settle(text)
             yield text
 
-    def _settle(self, files: Mapping[str, bytes]) -> None:
+    def _settle(self, text: Version) -> None:
         """Append the record of a change whose text was committed, drop the one of a change that never happened."""
         try:
             draft = _from_json(json.loads(self.workspace.state.read(self._pending)))
@@ -78,12 +76,12 @@ class Journal:
             return
         except (ValueError, KeyError, TypeError):
             draft = None
-        if draft is not None and digest(files) == draft.after:
+        if draft is not None and text.digest() == draft.after:
             self.log.append(draft)
             self.said.append(f"recorded an earlier command that was cut short: {' '.join(draft.cmd.split())[:60]}")
         self.workspace.state.delete(self._pending)
 
-    def _catch_up(self, files: Mapping[str, bytes]) -> None:
+    def catch_up(self, files: Mapping[str, bytes]) -> None:
         """Record text that moved without a record: the first text of a log, or an edit, a pull, a checkout."""
         log = self.log.read()
         now = digest(files)
@@ -111,9 +109,12 @@ class Journal:
     ) -> Record:
         """Write the files of `new` (None deletes) over those of `old` and append `draft`'s record, which gets its digests here.
 
+        What changed outside since the last record is recorded first.
+
         `with_text` puts the changed bytes into the record, for changes that no statement reproduces. Raises Conflict when a
         file is no longer what `old` says; then nothing was written.
         """
+        self.catch_up(old)
         after = {**old, **{path: data for path, data in new.items() if data is not None}}
         for path, data in new.items():
             if data is None:
@@ -153,6 +154,12 @@ class Journal:
         self.workspace.state.delete(self._pending)
         self.remember(after)
         return record
+
+    def failed(self, old: Mapping[str, bytes], kind: RecordKind, cmd: str, error: str) -> Record:
+        """Append the record of a command that failed and changed nothing."""
+        self.catch_up(old)
+        now = digest(old)
+        return self.log.append(Draft(self.actor, kind, cmd, now, now, ok=False, error=error[:500]))
 
     # the text of the last record, so that an edit outside can be recorded as what it changed
 

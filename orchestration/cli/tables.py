@@ -26,6 +26,7 @@ LAZY = {
     "replay": f"{_HISTORY}:replay",
     "zip": f"{_SHARE}:zip_",
     "unzip": f"{_SHARE}:unzip",
+    "sheet": "orchestration.cli.tables_sheet:sheet",
     "merge-driver": f"{_GIT}:merge_driver",
     "textconv": f"{_GIT}:textconv",
 }
@@ -36,7 +37,7 @@ SECTIONS = {
     "See": ("check", "plan", "diff", "erd", "profile"),
     "Change": ("build", "export", "exec"),
     "History": ("history", "replay"),
-    "Share": ("zip", "unzip"),
+    "Share": ("zip", "unzip", "sheet"),
     "For git": ("merge-driver", "textconv"),
 }
 

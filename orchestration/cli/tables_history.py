@@ -154,7 +154,8 @@ def _rebase(opened: Opened) -> None:
         data = opened.app.workspace().root.read(opened.prefix + "history.log")
         header = data.split(b"\n", 1)[0] + b"\n"
         journal.log.replace(data, rebase(log, header), header)
-    with journal.open():
+    with journal.open() as text:
+        journal.catch_up(text.files())
         for line in journal.said:
             opened.app.note(line)
     opened.app.note("the second branch now follows the first; the log as it was is kept in history.log.forked")
