@@ -79,7 +79,10 @@ def convert(column: Column, raw: Any, locale: Locale, old: str | None = None) ->
         kept = _undone(kind, raw, old, locale)
         if kept is not None:
             return kept
-    return Converted(_read(kind, raw, locale))
+    cell = _read(kind, raw, locale)
+    if old is not None and kind.base == "float" and _same_double(float(cell), old):
+        return Converted(old)
+    return Converted(cell)
 
 
 def _undone(kind: ColumnType, raw: Any, old: str, locale: Locale) -> Converted | None:

@@ -96,7 +96,7 @@ def write_workbook(
             validation = _validation(project, name, column_name, column, titles, counts, choices)
             if validation is not None:
                 validation.add(f"{letter}2:{letter}{ROW_LIMIT}")
-                sheet.add_data_validation(validation)
+                sheet.data_validations.append(validation)
         sheet.append([_bold(sheet, column_name) for column_name, _ in columns])
         header, *records = bodies[name]
         places = _places(table, header)
