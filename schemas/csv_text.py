@@ -421,25 +421,24 @@ def _opens_cell(body: str, at: int, opened: tuple[int, int], number: int) -> boo
 
 
 def _split(raw: str) -> list[str | None]:
-    """The cells of a record that `_scan` has found well-formed: cut at the quotes, every second part lies outside of them."""
+    """The cells of a record that `_scan` has found well-formed."""
+    if '""' in raw:
+        spans = _cell_spans(raw)
+        return [_unquoted(raw[start:end]) if raw.startswith('"', start) else raw[start:end] or None for start, end in spans]
+    # Without doubled quotes, every second part lies outside of quotes: cutting there is twice as fast.
     parts = raw.split('"')
-    outside = parts[0]
-    cells: list[str | None] = [cell or None for cell in outside[:-1].split(",")] if outside else []
     last = len(parts) - 1
-    at = 1
-    while at < last:
-        text, outside = parts[at], parts[at + 1]
-        while not outside and at + 1 < last:
-            at += 2
-            text += '"' + parts[at]
-            outside = parts[at + 1]
-        cells.append(text)
-        at += 2
-        if at > last:
-            if outside:
-                cells.extend([cell or None for cell in outside[1:].split(",")])
-        elif len(outside) > 1:
-            cells.extend([cell or None for cell in outside[1:-1].split(",")])
-    if last == 0:
+    if not last:
         return [cell or None for cell in raw.split(",")]
+    cells: list[str | None] = [cell or None for cell in parts[0][:-1].split(",")] if parts[0] else []
+    for at in range(1, last, 2):
+        cells.append(parts[at])
+        between = parts[at + 1]
+        outside = between[1:] if at + 1 == last else between[1:-1]
+        if between and (at + 1 == last or len(between) > 1):
+            cells.extend([cell or None for cell in outside.split(",")])
     return cells
+
+
+def _unquoted(spelled: str) -> str:
+    return spelled[1:-1].replace('""', '"')

@@ -48,6 +48,7 @@ AMBIGUOUS = rule("yaml-ambiguous", Severity.WARNING, "Values that YAML 1.1 and 1
 
 _COLON = re.compile(r"[ \t]*:")
 _NEXT_DASH = re.compile(r"(?:[ \t]*(?:#[^\n]*)?\r?\n)*[ \t]*-")
+_LONG_TAG = re.compile(r"(?:^|(?<=[\s\[{,:-]))!\S{1000}", re.MULTILINE)
 _DIRECTIVE = re.compile("^%", re.MULTILINE)
 _WORDINGS = (
     (
@@ -82,6 +83,9 @@ def read_file(file: TextFile, *, limits: Limits = Limits()) -> YamlDocument:  # 
 
     if bad := _BAD_CHARACTER.search(file.text):
         file.fail(SYNTAX, bad.start(), f"the character U+{ord(bad[0]):04X} is not allowed in YAML", fix="remove it")
+    if tag := _LONG_TAG.search(file.text):
+        # ruamel takes quadratic time for these, also where they would turn out to be part of a quoted text.
+        file.fail(TAG, tag.start(), "more than 1,000 characters without a space follow a '!'", fix="remove the tag")
     builder = _Builder(file, limits)
     try:
         return builder.document()

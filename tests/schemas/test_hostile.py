@@ -52,6 +52,7 @@ HOSTILE: dict[str, tuple[Callable[[bytes, str], Any], str, str | None]] = {
     "json unclosed text": (json_text.read, '["' + "x" * 4_000_000, "json-syntax"),
     "json many numbers": (json_text.read, "[" + "1," * 100_000 + "1]", None),
     "json error behind many numbers": (json_text.read, "[" + "1," * 50_000 + "]", "json-syntax"),
+    "json 8 million values": (json_text.read, "[" + "1," * 8_000_000 + "1]", "text-too-many-values"),
     "json equal keys": (json_text.read, "{" + '"a":1,' * 100_000 + '"a":1}', "text-duplicate-key"),
     "json colliding hashes": (json_text.read, "{" + ",".join(f'"{n * (2**61 - 1)}":1' for n in range(20_000)) + "}", None),
     "toml arrays": (toml_text.read, "a = " + "[" * 500_000, "text-too-deep"),
@@ -88,6 +89,16 @@ def test_hostile_text_ends_soon_in_one_error(read: Callable[[bytes, str], Any], 
         assert caught.value.fix
         assert len(str(caught.value)) < 1000
     assert time.process_time() - started < SECONDS
+
+
+def test_a_thousand_columns_are_no_burden() -> None:
+    columns = "".join(
+        f"  column_{number}:\n    type: integer\n    nullable: false\n    max: {number}\n" for number in range(1000)
+    )
+    started = time.process_time()
+    document = yaml_text.read(f"columns:\n{columns}".encode(), "project.yaml")
+    assert time.process_time() - started < 1.5
+    assert document.position(("columns", "column_999", "max")) == (4001, 10)
 
 
 def test_deeper_than_the_caller_s_stack() -> None:
