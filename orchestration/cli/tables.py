@@ -22,6 +22,7 @@ LAZY = {
     "build": f"{_WRITE}:build",
     "export": f"{_WRITE}:export",
     "exec": f"{_WRITE}:execute",
+    "shell": "orchestration.cli.tables_shell:shell",
     "history": f"{_HISTORY}:history",
     "replay": f"{_HISTORY}:replay",
     "zip": f"{_SHARE}:zip_",
@@ -35,7 +36,7 @@ LAZY = {
 SECTIONS = {
     "Start": ("init", "import"),
     "See": ("check", "plan", "diff", "erd", "profile"),
-    "Change": ("build", "export", "exec"),
+    "Change": ("build", "export", "exec", "shell"),
     "History": ("history", "replay"),
     "Share": ("zip", "unzip", "sheet"),
     "For git": ("merge-driver", "textconv"),

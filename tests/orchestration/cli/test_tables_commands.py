@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -352,3 +353,21 @@ def test_a_datapackage_goes_out_and_comes_back(work: Path, run: Run) -> None:
     assert "up to date" in run("export", "--datapackage")[1]
     assert run("import", "shop/datapackage.json", "--into", "back")[0] == 0
     assert "say the same" in run("diff", "back", "-s", "shop")[1]
+
+
+def test_the_shell_reads_commands_from_a_pipe(work: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    typed = ".tables\nINSERT INTO city\n  VALUES (3, 'Cork');\nSELECT count(*) AS n FROM city\n"
+    monkeypatch.setattr("sys.stdin", io.StringIO(typed))
+    code, out, err = run("shell")
+    assert (code, err) == (0, "")
+    assert out.splitlines() == ["city  2 rows", "person  4 rows", "1 row changed in shop/data/city.csv", "n", "3"]
+    assert (work / "shop/data/city.csv").read_text() == CITY + "3,Cork\n"
+    assert run("plan")[1].startswith("up to date")
+    assert run("replay")[0] == 0
+
+
+def test_an_error_in_a_pipe_ends_the_shell(work: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("SELEKT 1;\nDELETE FROM city;\n"))
+    code, _, err = run("shell")
+    assert (code, "SELEKT" in err) == (1, True)
+    assert (work / "shop/data/city.csv").read_text() == CITY
