@@ -6,7 +6,6 @@ Light: filelock is imported when the first lock is taken, which an unchanged `st
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +25,8 @@ class LockTimeout(HeadwaterError):
 
 def lock_file_name(name: str) -> str:
     """A portable file name for any lock name: readable start, then a digest that keeps different names apart."""
+    import hashlib
+
     readable = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:60]
     return f"{readable}-{hashlib.sha256(name.encode('utf-8', 'surrogateescape')).hexdigest()[:12]}.lock"
 

@@ -8,7 +8,6 @@ Light: standard library only.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from contextlib import suppress
 from dataclasses import dataclass
@@ -166,6 +165,8 @@ def _open_url(url: str) -> Workspace:
 
 def _kept_for(root: str) -> Path:
     """The folder in the user's cache for a root, named by a digest so that no path of the user's shows."""
+    import hashlib
+
     digest = hashlib.sha256(root.encode("utf-8", "surrogateescape")).hexdigest()[:24]
     return cache_folder() / "workspaces" / digest
 

@@ -5,10 +5,10 @@ Computing and checking ids belongs here; where objects are stored does not. Ligh
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 from blake3 import blake3
 
@@ -69,6 +69,8 @@ def file_oid(path: Path | str, algorithm: str = "blake3") -> str:
                 hasher.update(file.read())
         return "blake3:" + hasher.hexdigest()
     if algorithm == "sha256":
+        import hashlib
+
         digest = hashlib.sha256()
         with open(path, "rb") as file:
             while block := file.read(_READ_SIZE):
@@ -90,7 +92,11 @@ def fd_oid(fd: int, algorithm: str = "blake3") -> str:
         data = os.read(fd, size + 1)  # not a fixed large buffer: allocating it costs more than reading a small file
         if len(data) == size:  # else it is growing under us: read on until its end
             return "blake3:" + blake3(data).hexdigest()
-    hasher = blake3(max_threads=blake3.AUTO) if algorithm == "blake3" else hashlib.sha256()
+    hasher: Any = blake3(max_threads=blake3.AUTO)
+    if algorithm == "sha256":
+        import hashlib
+
+        hasher = hashlib.sha256()
     with os.fdopen(os.dup(fd), "rb", buffering=0) as file:
         file.seek(0)
         while block := file.read(_READ_SIZE):

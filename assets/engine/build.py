@@ -7,7 +7,6 @@ until something has to run.
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -391,6 +390,8 @@ class Builder:
     @contextmanager
     def scratch(self, ref: Ref) -> Iterator[Path]:
         """A new folder for one build; removed afterwards, and swept by a later command when this process dies."""
+        import shutil
+
         base = self.workspace.local / "scratch"
         base.mkdir(parents=True, exist_ok=True)
         number = 0

@@ -8,7 +8,6 @@ against the outputs the recipe declares; a remote is a convenience, never an aut
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -172,6 +171,8 @@ class BuildCache:
 
     def restore(self, entry: CacheEntry, folder: Path) -> bool:
         """Copy the entry's outputs below `folder`, verified; False (and the entry is forgotten) when one is damaged."""
+        import shutil
+
         try:
             for output in entry.outputs:
                 target = folder / output.path

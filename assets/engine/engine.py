@@ -7,7 +7,6 @@ light until something has to run.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -290,6 +289,8 @@ class Engine:
 
     def _sweep(self) -> None:
         """Remove the scratch folders of processes that are gone."""
+        import shutil
+
         scratch = self.workspace.local / "scratch"
         try:
             names = os.listdir(scratch)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -256,6 +255,8 @@ class Publisher:
 
         A file that someone has put in the way since stays, and the publication is given up: the next build decides anew.
         """
+        import shutil
+
         try:
             data = json.loads(intent.read_bytes())
             if data["format"] != FORMAT:
@@ -312,6 +313,8 @@ def _intent_json(publication: Publication) -> dict[str, Any]:
 
 def _link(source: Path, target: Path) -> None:
     """A hard link, or a copy where the file system has none."""
+    import shutil
+
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(source, target)

@@ -6,7 +6,6 @@ folders need no counting of slashes. Several selections add up. Light.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Sequence
 
@@ -50,6 +49,8 @@ def _matching(graph: Graph, pattern: str) -> set[Ref]:
 
 
 def _nothing(graph: Graph, expression: str, pattern: str) -> UsageError:
+    import difflib
+
     names = {name for ref in graph.nodes for name in (str(ref), f"{ref.kind}/{ref.store}", ref.kind)}
     near = difflib.get_close_matches(pattern, sorted(names), n=3, cutoff=0.5)
     near = near or sorted(str(ref) for ref in graph.nodes if pattern and pattern in (ref.name, ref.store))[:3]

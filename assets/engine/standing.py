@@ -248,7 +248,7 @@ class Observer:
             return RoleInput(digest, members=tuple(members))
         for ref, node in self.graph.nodes.items():
             if ref.kind != WORKSPACE_KIND:
-                record = self.records.read(ref)
+                record = self.standing(ref).record
                 outputs = tuple(self.places.spot(node.store, output.key).shown for output in record.outputs) if record else ()
                 members.append(
                     Member(ref, node.store, record.output_digest if record else None, provenance=record, outputs=outputs)

@@ -6,7 +6,6 @@ something only there. Light: standard library only.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import os
 import platform
@@ -30,6 +29,8 @@ _count = itertools.count(1)
 @cache
 def machine() -> str:
     """Eight hexadecimal digits for this boot of this machine and this process namespace."""
+    import hashlib
+
     facts = [platform.node()]
     with suppress(OSError), open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
         facts.append(file.read().strip())
