@@ -42,12 +42,16 @@ def fit(kind: ColumnType, value: Any) -> str:
         return text
     if kind.base == "blob" and isinstance(value, str):
         raise BadCell(f"{shown(value)} is text, not bytes")
+    if isinstance(value, str) and kind.base not in {"float", "datetime", "timestamp"} and kind.accepts(value):
+        return value
     if not isinstance(value, str):
         if kind.base == "decimal" and isinstance(value, float):
             value = decimal_cell(Decimal(repr(value)), kind.scale) or repr(value)
         else:
             return kind.format(value)
     text = str(value)
+    if kind.base in {"datetime", "timestamp"} and len(text) <= 10:
+        raise BadCell(f"{shown(text)} is a day without a time")
     try:
         number = kind.parse(text)
         if kind.base == "float" and Decimal(repr(number)) != Decimal(text):
@@ -73,14 +77,14 @@ def _as_text(value: Any) -> str:
 class ColumnGuess:
     """What one column can be, narrowed by every value seen."""
 
-    def __init__(self, candidates: Sequence[ColumnType] = CSV_CANDIDATES) -> None:
+    def __init__(self, candidates: Sequence[ColumnType] = CSV_CANDIDATES, *, key: bool = False) -> None:
+        """`key` says that the column may turn out to be the key, for which its values are remembered."""
         self.candidates = list(candidates)
         self.nulls = 0
         self.filled = 0
-        self._reason = ""
         self._whole = 0
         self._scale: int | None = None
-        self._seen: set[Any] | None = set()
+        self._seen: set[Any] | None = set() if key else None
 
     def see(self, value: Any) -> None:
         """Takes one value into account; None is NULL."""
@@ -94,18 +98,28 @@ class ColumnGuess:
             else:
                 self._seen.add(value)
         # Every candidate sees every value: what was seen before the first one drops out counts for the next.
-        self.candidates = [kind for kind in self.candidates if self._fits(kind, value)]
-        if not self.candidates:
-            raise BadCell(f"{self._reason}; no type holds all values of the column")
+        fitting = [kind for kind in self.candidates if self._fits(kind, value)]
+        if not fitting:
+            raise BadCell(f"{_refusal(self.candidates, value)}; no type holds all values of the column")
+        self.candidates = fitting
 
     def _fits(self, kind: ColumnType, value: Any) -> bool:
-        if kind.base == "decimal" and not kind.precision:
+        base = kind.base
+        if base == "decimal" and not kind.precision:
             return self._fits_decimal(value)
+        if isinstance(value, str):
+            # The usual cases without an exception, which is what makes this slow.
+            if base == "text":
+                return (value.isascii() and "\0" not in value) or not _UNWRITABLE.search(value)
+            accepted = base != "blob" and kind.accepts(value)
+            if base == "float":
+                # Up to 15 digits survive any float.
+                return accepted and (len(value) <= 15 or Decimal(repr(float(value))) == Decimal(value))
+            if accepted or base not in _LOSSLESS:
+                return accepted
         try:
             fit(kind, value)
-        except BadCell as bad:
-            if kind.base == "text" or not self._reason:
-                self._reason = bad.message
+        except BadCell:
             return False
         return True
 
@@ -135,13 +149,25 @@ class ColumnGuess:
         return bool(self.filled) and not self.nulls and self._seen is not None and self.type.base in {"integer", "uuid", "text"}
 
 
+def _refusal(candidates: Iterable[ColumnType], value: Any) -> str:
+    """Why the last of the candidates, which is the most lenient one, cannot hold a value."""
+    try:
+        fit(next((kind for kind in candidates if kind.base == "text"), list(candidates)[-1]), value)
+    except BadCell as bad:
+        return bad.message
+    return shown(str(value))
+
+
 class TableGuess:
     """The schema of one table, guessed from its header and rows."""
 
-    def __init__(self, name: str, header: Sequence[str], candidates: Sequence[Sequence[ColumnType]] | None = None) -> None:
+    def __init__(self, name: str, header: Sequence[str]) -> None:
         self.name = name
         self.columns = clean_names(header)
-        self.guesses = [ColumnGuess(candidates[place]) if candidates else ColumnGuess() for place in range(len(header))]
+        likely = {"id", f"{name}_id".casefold(), f"{name}id".casefold()}
+        named = [column.casefold() in likely for column in self.columns]
+        self._first_is_named = bool(named) and named[0]
+        self.guesses = [ColumnGuess(key=place == 0 or maybe) for place, maybe in enumerate(named)]
 
     def see(self, row: Iterable[Any]) -> None:
         """Takes one row into account. Raises BadCell when a column's values have no type in common."""
@@ -150,12 +176,11 @@ class TableGuess:
 
     def key(self) -> list[str]:
         """The column that looks like the primary key: `id`, `<table>_id`, or the first one."""
-        likely = {"id", f"{self.name}_id".casefold(), f"{self.name}id".casefold()}
         keys = [name for name, guess in zip(self.columns, self.guesses, strict=True) if guess.is_key]
-        named = [name for name in keys if name.casefold() in likely]
+        named = [name for name in keys if name != self.columns[0] or self._first_is_named]
         if named:
             return named[:1]
-        return keys[:1] if keys and keys[0] == self.columns[0] and self.guesses[0].type.base != "text" else []
+        return keys[:1] if keys and self.guesses[0].type.base != "text" else []
 
     def tree(self) -> dict[str, Any]:
         """The table as it is written in `project.yaml`."""
@@ -170,7 +195,11 @@ class TableGuess:
     def converter(self) -> Callable[[Iterable[Any]], list[str | None]]:
         """What turns a row that was seen into canonical cells."""
         kinds = [guess.type for guess in self.guesses]
-        return lambda row: [None if value is None else fit(kind, value) for kind, value in zip(kinds, row, strict=True)]
+        return lambda row: [None if value is None else _cell(kind, value) for kind, value in zip(kinds, row, strict=True)]
+
+
+def _cell(kind: ColumnType, value: Any) -> str:
+    return value if isinstance(value, str) and kind.accepts(value) else fit(kind, value)
 
 
 def clean_names(header: Iterable[str]) -> list[str]:
