@@ -147,8 +147,8 @@ class Examiner:
                 self.say(ONE_COLUMN, (*at, "columns", only.name), message, fix, key=True)
         self._columns_named(table, (*at, "primary_key"), table.primary_key, "the primary key", stored=True)
         for key in table.primary_key:
-            column = table.columns.get(key)
-            if column is not None and column.nullable:
+            part = table.columns.get(key)
+            if part is not None and part.nullable:
                 message = f"{key!r} is in the primary key and cannot be NULL"
                 self.say(KEY, (*at, "columns", key, "nullable"), message, "remove `nullable: true`")
         for key, columns in table.unique.items():

@@ -163,15 +163,12 @@ class Table(Part):
     @cached_property
     def unique_sets(self) -> dict[str, tuple[str, ...]]:
         """Every declared set of columns that is unique over all rows, by name; the primary key is not among them."""
-        return {
-            **{name: (name,) for name, column in self.columns.items() if column.unique},
-            **{name: tuple(columns) for name, columns in self.unique.items()},
-            **{
-                name: tuple(index.columns)
-                for name, index in self.indexes.items()
-                if index.unique and index.where is None and name not in self.unique
-            },
-        }
+        sets: dict[str, tuple[str, ...]] = {name: (name,) for name, column in self.columns.items() if column.unique}
+        sets.update({name: tuple(columns) for name, columns in self.unique.items()})
+        for name, index in self.indexes.items():
+            if index.unique and index.where is None:
+                sets[f"index {name}" if name in sets else name] = tuple(index.columns)
+        return sets
 
     @property
     def keys(self) -> list[tuple[str, ...]]:

@@ -364,3 +364,18 @@ def test_read_project_raises_with_all_findings() -> None:
     with pytest.raises(InvalidText) as caught:
         read_project(b"version: 1\ntables: {t: {columns: {a: {type: x}, b: {type: y}}}}\n", "project.yaml")
     assert len(caught.value.findings) == 2
+
+
+def test_a_unique_index_named_as_a_unique_column_hides_nothing() -> None:
+    project = read_project(
+        b"""version: 1
+tables:
+  t:
+    columns: {id: {type: integer}, email: {type: text, unique: true}, b: {type: text}}
+    primary_key: [id]
+    indexes: {email: {columns: [b], unique: true}, some: {columns: [b], unique: true, where: id > 1}}
+""",
+        "p",
+    )
+    assert sorted(project.tables["t"].unique_sets.values()) == [("b",), ("email",)]
+    assert project.tables["t"].keys == [("id",), ("email",), ("b",)]
