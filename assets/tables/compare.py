@@ -17,8 +17,8 @@ from resources.tables.records import Cells, Change, changed_records, parse_recor
 from schemas.tables.model import Project, Table
 from schemas.tables.types import BadCell, ColumnType
 
-KEPT = 500
-"""Changed rows per table that a comparison keeps for showing; all are counted."""
+KEPT = 200
+"""Changed rows per table and sign that a comparison keeps for showing; all are counted."""
 
 
 @dataclass(slots=True)
@@ -35,6 +35,7 @@ class TableComparison:
     changed: int = 0
     key: tuple[str, ...] = ()
     changes: list[Change] = field(default_factory=list)
+    _seen: Counter[str] = field(default_factory=Counter)
 
     @property
     def rows(self) -> int:
@@ -50,7 +51,8 @@ class TableComparison:
                 self.removed += 1
             else:
                 self.changed += 1
-            if len(self.changes) < kept:
+            self._seen[change.sign] += 1
+            if self._seen[change.sign] <= kept:
                 self.changes.append(change)
 
     def summary(self) -> str:
@@ -63,10 +65,23 @@ class TableComparison:
     def lines(self, limit: int) -> list[str]:
         """The schema lines and at most `limit` rows."""
         made = [f"  {line}" for line in self.schema]
-        made += [f"  {describe(self.key, change)}" for change in self.changes[:limit]]
-        if self.rows > min(limit, len(self.changes)):
-            made.append(f"  … and {self.rows - min(limit, len(self.changes)):,} more rows")
+        shown = self._sample(limit)
+        made += [f"  {describe(self.key, change)}" for change in shown]
+        if self.rows > len(shown):
+            made.append(f"  … and {self.rows - len(shown):,} more {'row' if self.rows == len(shown) + 1 else 'rows'}")
         return made
+
+    def _sample(self, limit: int) -> list[Change]:
+        """At most `limit` changes, of every sign some."""
+        if len(self.changes) <= limit:
+            return self.changes
+        by_sign = [[change for change in self.changes if change.sign == sign] for sign in "~-+"]
+        share = {id(change) for changes in by_sign for change in changes[: max(1, limit // 3)]}
+        for change in self.changes:
+            if len(share) >= limit:
+                break
+            share.add(id(change))
+        return [change for change in self.changes if id(change) in share]
 
     def to_json(self) -> dict[str, Any]:
         return {

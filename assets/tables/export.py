@@ -14,13 +14,13 @@ from typing import Any
 
 import apsw
 
-from assets.tables.compare import Comparison, TableComparison, row_key
+from assets.tables.compare import Comparison, TableComparison, row_key, text_changes
 from assets.tables.live import Databases, LiveTable, Reader, databases, live_tables, scratch_database
 from assets.tables.versions import PROJECT_FILE, Version
 from resources.tables.records import Change, apply_changes, write_record
 from resources.tables.store import canonical_key, sort_key
 from schemas import yaml_text
-from schemas.errors import HeadwaterError, InvalidText
+from schemas.errors import Conflict, HeadwaterError, InvalidText
 from schemas.findings import Severity, found, rule
 from schemas.tables import strict
 from schemas.tables.model import Project, Table
@@ -97,14 +97,20 @@ def refuse_unwritable(text: Version, changes: Mapping[str, list[Change]], reader
         raise InvalidText(findings[:_SHOWN])
 
 
-def export(text: Version, database: Path, *, add_tables: bool = False, scratch: Path | None = None) -> Export:
+def export(
+    text: Version, database: Path, *, base: Version | None = None, add_tables: bool = False, scratch: Path | None = None
+) -> Export:
     """What has to be written so that the text says what the database at `database` says.
+
+    `base` is the text that the database was built from: with it, only what was changed in the database since then is taken over,
+    onto a text that may have moved on. Without it the text becomes what the database says, row by row.
 
     Unknown tables and columns are offered; with `add_tables` they are added to project.yaml with their rows. Raises InvalidText
     for rows that cannot be text, Unreadable for a file that is no database.
     """
     made = Export(compared=Comparison(text.label, database.name))
-    with scratch_database(text, scratch) as present, databases(present, database, text.project) as both:
+    origin = text if base is None or base.digest() == text.digest() else base
+    with scratch_database(origin, scratch) as present, databases(present, database, text.project) as both:
         both.connection.execute("BEGIN")
         refuse_broken(both.connection, "other")
         offer_additions(made, text.project, both.new_tables, both)
@@ -116,6 +122,8 @@ def export(text: Version, database: Path, *, add_tables: bool = False, scratch: 
                 continue
             refuse_lost_columns(table, live, database.name)
             rows = list(both.changes(name))
+            if origin is not text:
+                rows = _onto(text, origin, table, rows)
             if rows:
                 changes[name] = rows
         refuse_unwritable(text, changes, both.reader)
@@ -128,6 +136,52 @@ def export(text: Version, database: Path, *, add_tables: bool = False, scratch: 
         if add_tables and made.offers:
             add_offers(made, text, both.connection, "other")
     return made
+
+
+def _onto(text: Version, origin: Version, table: Table, changes: list[Change]) -> list[Change]:
+    """The database's changes since `origin` as changes of the text, which may have changed other rows and cells since."""
+    old = origin.project.tables.get(table.name)
+    if old is None or list(old.stored) != list(table.stored) or old.primary_key != table.primary_key:
+        if not changes:
+            return []
+        raise HeadwaterError(
+            f"table {table.name} has other columns or another key in project.yaml than when the database was built",
+            rule="export-schema-moved",
+            path=text.shown + PROJECT_FILE,
+            fix="go back to the project.yaml it was built from, export, and then change the schema",
+        )
+    moved = text_changes(origin.table(table.name), text.table(table.name), old, table, origin.project, text.project)
+    edits = {change.key: change for change in moved} if changes and table.primary_key else {}
+    merged: list[Change] = []
+    for change in changes:
+        edit = edits.get(change.key)
+        made = change if edit is None else _merged(change, edit)
+        if made is None:
+            where = ", ".join(f"{name}={cell}" for name, cell in zip(table.primary_key, change.key, strict=True))
+            raise Conflict(
+                f"table {table.name}, row {where}: changed in the database and, differently, in the text",
+                rule="export-conflict",
+                path=text.shown + table.data_file,
+                fix="make the two agree by hand; `headwater tables diff` shows both",
+            )
+        if made.before != made.after:
+            merged.append(made)
+    return merged
+
+
+def _merged(change: Change, edit: Change) -> Change | None:
+    """A change of the database onto a row that the text changed too: None where both changed one cell differently."""
+    now = edit.after
+    if now == change.after:
+        return Change(change.key, now, now)
+    if now is None or change.after is None or change.before is None:
+        return None
+    row = dict(now)
+    for name in change.columns():
+        if now.get(name) not in (change.before.get(name), change.after.get(name)):
+            return None
+        row[name] = change.after.get(name)
+    return Change(change.key, now, row)
 
 
 def refuse_lost_columns(table: Table, live: LiveTable, shown: str) -> None:

@@ -167,6 +167,9 @@ class Databases:
     old_tables: dict[str, LiveTable]
     new_tables: dict[str, LiveTable]
 
+    kept: int | None = None
+    """Rows per sign whose cells are read; the rest is yielded without cells, to be counted."""
+
     def changes(self, table: str, before: str | None = None) -> Iterator[Change]:
         """The rows of `table` that differ; `before` is its name in the old database when that is another."""
         left, right = self.old_tables.get(before or table), self.new_tables.get(table)
@@ -197,14 +200,14 @@ class Databases:
         if rest:
             differs = " OR ".join(f"{old[name]} COLLATE BINARY IS NOT {new[name]}" for name in rest)
             query = f"SELECT {', '.join([*old.values(), *new.values()])} FROM {b} CROSS JOIN {a} ON {same} WHERE {differs}"
-            for row in self.connection.execute(query):
-                yield self._change(right.name, common, key, row[: len(common)], row[len(common) :])
+            for number, row in enumerate(self.connection.execute(query)):
+                yield self._change(right.name, common, key, row[: len(common)], row[len(common) :], number)
         gone = f"SELECT {', '.join(old.values())} FROM {a} WHERE NOT EXISTS (SELECT 1 FROM {b} WHERE {same})"
-        for row in self.connection.execute(gone):
-            yield self._change(right.name, common, key, row, None)
+        for number, row in enumerate(self.connection.execute(gone)):
+            yield self._change(right.name, common, key, row, None, number)
         fresh = f"SELECT {', '.join(new.values())} FROM {b} WHERE NOT EXISTS (SELECT 1 FROM {a} WHERE {same})"
-        for row in self.connection.execute(fresh):
-            yield self._change(right.name, common, key, None, row)
+        for number, row in enumerate(self.connection.execute(fresh)):
+            yield self._change(right.name, common, key, None, row, number)
 
     def _unkeyed(self, left: LiveTable, right: LiveTable, old_names: dict[str, str], common: list[str]) -> Iterator[Change]:
         if not common:
@@ -223,12 +226,20 @@ class Databases:
     def _all(self, table: LiveTable, schema: str, known: Table | None, *, removed: bool) -> Iterator[Change]:
         names = list(table.columns)
         key = [name for name in (row_key(known) if known else table.key or tuple(names)) if name in names]
-        for row in self.connection.execute(f"SELECT {quote_all(names)} FROM {schema}.{quote(table.name)}"):
-            yield self._change(table.name, names, key, row if removed else None, None if removed else row)
+        for number, row in enumerate(self.connection.execute(f"SELECT {quote_all(names)} FROM {schema}.{quote(table.name)}")):
+            yield self._change(table.name, names, key, row if removed else None, None if removed else row, number)
 
     def _change(
-        self, table: str, names: Sequence[str], key: Sequence[str], old: Sequence[Any] | None, new: Sequence[Any] | None
+        self,
+        table: str,
+        names: Sequence[str],
+        key: Sequence[str],
+        old: Sequence[Any] | None,
+        new: Sequence[Any] | None,
+        number: int = 0,
     ) -> Change:
+        if self.kept is not None and number >= self.kept:
+            return Change((), None if old is None else {}, None if new is None else {})
         kinds = self.reader.types(table, names)
 
         def cells(values: Sequence[Any] | None) -> dict[str, str | None] | None:
@@ -273,6 +284,7 @@ def compare_databases(old: Path, new: Path, project: Project, *, labels: tuple[s
     """How the rows and columns of `new` differ from those of `old`; `project` says the types and keys of new."""
     compared = Comparison(*labels)
     with databases(old, new, project) as both:
+        both.kept = kept
         left, right = both.old_tables, both.new_tables
         for name, table in right.items():
             known = project.tables.get(name)

@@ -125,10 +125,9 @@ def _as_text(opened: Opened, found: Version | Path, name: str) -> Version | Path
     """The live database as the text it was built from, while it is byte by byte what was built: text is compared far quicker."""
     if name != "db" or not isinstance(found, Path):
         return found
-    from assets.tables.plan import is_as_built, kept_text
+    from assets.tables.plan import is_as_built
 
-    engine = opened.app.engine()
-    last = kept_text(engine.builder.last_built(engine.observer.standing(opened.ref())), opened.prefix)
+    last = opened.last_text()
     if last is None or not is_as_built(found, last[1]):
         return found
     last[0].label = found.name

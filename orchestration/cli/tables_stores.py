@@ -17,6 +17,7 @@ from schemas.errors import HeadwaterError, Refused, UsageError
 if TYPE_CHECKING:
     from assets.tables.compare import Comparison
     from assets.tables.journal import Journal
+    from assets.tables.versions import Version
 
 DATABASE = "playground.db"
 GOOD = (Result.FRESH, Result.BUILT, Result.RESTORED, Result.ADOPTED)
@@ -69,6 +70,13 @@ class Opened:
         if outcome is not None and outcome.result not in GOOD:
             raise outcome.error or HeadwaterError("; ".join(outcome.reasons) or "the database could not be built")
         return path
+
+    def last_text(self) -> tuple[Version, str] | None:
+        """The text the database was last built from, and the oid of the file that made, when both are still known."""
+        from assets.tables.plan import kept_text
+
+        engine = self.app.engine()
+        return kept_text(engine.builder.last_built(engine.observer.standing(self.ref())), self.prefix)
 
     def settle(self) -> Outcome:
         """After text and database were brought to say the same: prove it, and let the engine know the file as its own.

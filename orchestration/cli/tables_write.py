@@ -52,12 +52,15 @@ def build(
 @click.option("--add-tables", is_flag=True, help="Add tables and columns that project.yaml does not have.")
 @click.option("--datapackage", is_flag=True, help="Write datapackage.json (Frictionless) beside project.yaml instead.")
 @dry_run_option
+@yes_option
 @pass_app
-def export(app: App, store: str | None, add_tables: bool, datapackage: bool, dry_run: bool) -> int:
+def export(app: App, store: str | None, add_tables: bool, datapackage: bool, dry_run: bool, yes: bool) -> int:
     """Write what the live database says to the text: one line per changed row, all files or none.
 
-    For a database that another tool has edited. Tables and columns that project.yaml does not have are listed; --add-tables adds
-    them. The change is recorded in history.log.
+    For a database that another tool has edited: what changed in it since it was built is taken over, also when the text has moved
+    on; a row changed differently on both sides is a conflict. Where it is not known what the database was built from, the text
+    becomes what the database says, after asking. Tables and columns that project.yaml does not have are listed; --add-tables
+    adds them. The change is recorded in history.log.
 
     \b
     Examples:
@@ -75,17 +78,36 @@ def export(app: App, store: str | None, add_tables: bool, datapackage: bool, dry
     journal = opened.journal
     with journal.open() as text:
         _say(app, journal.said)
-        made = export_database(text, path, add_tables=add_tables, scratch=app.workspace().scratch)
+        last = opened.last_text()
+        base = last[0] if last is not None else None
+        made = export_database(text, path, base=base, add_tables=add_tables, scratch=app.workspace().scratch)
+        wanted = bool(made.files) and not dry_run
         _show_export(app, made, dry_run)
-        if not made.files or dry_run:
+        if not wanted or (base is None and not _agreed(app, made, yes)):
             return 0
+        before = text.digest()
         words = "headwater tables export" + (" --add-tables" if add_tables else "")
         draft = Draft(journal.actor, RecordKind.EXPORT, words, "", "", rows=made.compared.rows)
         journal.commit(text.files(), dict(made.files), draft, with_text=True)
     app.say(f"wrote {counted(len(made.files), 'file')}: {', '.join(opened.prefix + name for name in sorted(made.files))}")
-    if not made.offers and not made.missing:
+    if base is not None and base.digest() != before:
+        app.note("the text had changed too since the database was built; build it again: headwater tables build")
+    elif not made.offers and not made.missing:
         _settle(opened)
     return 0
+
+
+def _agreed(app: App, made: Export, yes: bool) -> bool:
+    """Whether the text may become what a database of unknown origin says."""
+    if yes or not any(table.removed or table.changed for table in made.compared.tables):
+        return True
+    if not app.interactive:
+        raise HeadwaterError(
+            "it is not known which text this database was built from, and rows of the text would change or go",
+            rule="not-asked",
+            fix="look with --dry-run, then pass --yes",
+        )
+    return app.confirm("It is not known which text this database was built from. Make the text say what it says?")
 
 
 def _show_export(app: App, made: Export, dry_run: bool) -> None:

@@ -350,3 +350,27 @@ def test_a_forked_log_is_rebased_and_replays(shop: Shop) -> None:
     made = replay(log, "history.log", fetch=shop.journal.fetch)
     assert made.files == files
     assert digest(made.files) == log.digest
+
+
+def test_export_takes_over_only_what_the_database_changed_since_it_was_built(shop: Shop) -> None:
+    base = from_files(FILES, "built")
+    connection = apsw.Connection(str(shop.database))
+    connection.execute("UPDATE customer SET name = 'Cyd' WHERE id = 10; DELETE FROM note WHERE word = 'b'")
+    connection.execute("INSERT INTO customer VALUES (11, 'Eve', NULL)")
+    connection.close()
+    moved = b'id,name,since\n1,Anne,\n2,"Bo, Bo",2026-01-01T00:00:00Z\n3,Di,\n10,Cy,2026-02-02T00:00:00Z\n'
+    text = from_files({**FILES, "data/customer.csv": moved}, "text")
+    made = export(text, shop.database, base=base)
+    assert made.files["data/customer.csv"] == moved.replace(b"Cy,", b"Cyd,") + b"11,Eve,\n"
+    assert made.files["data/note.csv"] == b"word,weight\na,1.50\na,1.5\n"
+
+
+@pytest.mark.parametrize("theirs", [b"10,Zed,\n", b""])
+def test_a_row_changed_differently_in_text_and_database_is_a_conflict(shop: Shop, theirs: bytes) -> None:
+    connection = apsw.Connection(str(shop.database))
+    connection.execute("UPDATE customer SET name = 'Cyd' WHERE id = 10")
+    connection.close()
+    text = from_files({**FILES, "data/customer.csv": FILES["data/customer.csv"].replace(b"10,Cy,\n", theirs)}, "text")
+    with pytest.raises(Conflict) as caught:
+        export(text, shop.database, base=from_files(FILES, "built"))
+    assert "id=10" in caught.value.message

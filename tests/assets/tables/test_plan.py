@@ -227,3 +227,16 @@ def test_a_table_that_nobody_declared_is_listed(database: Path) -> None:
     made = plan(text(), database)
     assert "- extra: -1 row" in made.lines
     assert "  - a=1, b='X''00ff'''" in made.lines or any(line.startswith("  - a=1, b=") for line in made.lines)
+
+
+def test_many_changes_are_counted_and_some_of_each_kind_shown(tmp_path: Path) -> None:
+    old = b"id,name,score\n" + b"".join(b"%d,a,\n" % number for number in range(1000))
+    new = b"id,name,score\n" + b"".join(b"%d,b,\n" % number for number in range(300, 1300))
+    left = text(customer=old, order=b"id,customer,paid,on\n")
+    right = text(customer=new, order=b"id,customer,paid,on\n")
+    with scratch_database(left) as one, scratch_database(right) as other:
+        for made in (compare_databases(one, other, right.project, labels=("a", "b")), compare_texts(left, right)):
+            [table] = made.tables
+            assert (table.added, table.removed, table.changed) == (300, 300, 700)
+            signs = [line.strip()[0] for line in table.lines(9)]
+            assert sorted(signs) == sorted("~~~---+++…")

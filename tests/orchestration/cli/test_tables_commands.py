@@ -371,3 +371,24 @@ def test_an_error_in_a_pipe_ends_the_shell(work: Path, run: Run, monkeypatch: py
     code, _, err = run("shell")
     assert (code, "SELEKT" in err) == (1, True)
     assert (work / "shop/data/city.csv").read_text() == CITY
+
+
+def test_export_keeps_what_the_text_changed_meanwhile(work: Path, run: Run) -> None:
+    quick_build(run)
+    sql(work / "shop/playground.db", "UPDATE city SET name = 'Bodø' WHERE id = 2")
+    (work / "shop/data/city.csv").write_text(CITY.replace("Aarhus", "Århus") + "3,Cork\n")
+    code, _, err = run("export")
+    assert (code, "headwater tables build" in err) == (0, True)
+    assert (work / "shop/data/city.csv").read_text() == "id,name\n1,Århus\n2,Bodø\n3,Cork\n"
+    assert run("replay")[0] == 0
+
+
+def test_export_from_a_database_of_unknown_origin_asks(work: Path, run: Run) -> None:
+    quick_build(run)
+    shutil.rmtree(work / ".headwater")
+    sql(work / "shop/playground.db", "DELETE FROM person WHERE id = 4")
+    code, _, err = run("export")
+    assert (code, "--yes" in err) == (1, True)
+    assert (work / "shop/data/person.csv").read_text() == PERSON
+    assert run("export", "--yes")[0] == 0
+    assert (work / "shop/data/person.csv").read_text() == PERSON.replace("4,,\n", "")
