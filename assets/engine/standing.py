@@ -103,9 +103,14 @@ class Observer:
         return self._graph
 
     def forget(self, store: Store | None = None) -> None:
-        """Look again: at one store's sources and artifacts, or at everything."""
-        if store is None:
+        """Look again: at one store's sources and artifacts, or at everything (of which the whole workspace is made)."""
+        if store is None or store.kind == WORKSPACE_KIND:
             self._discovered = self._graph = None
+            self._sources.clear()
+            self._standings.clear()
+            return
+        if store.kind == WORKSPACE_KIND:
+            # What is made of the whole workspace must see all of it anew.
             self._sources.clear()
             self._standings.clear()
             return
@@ -235,6 +240,11 @@ class Observer:
     def _items(self, root: str) -> tuple[FileEntry, ...]:
         """(key, oid, size) of the items of a set, by its root."""
         return tuple(self.records.read_manifest(root) or ())
+
+    def source_changed(self, member: Member) -> bool:
+        """Whether a source that an `everything` input handed out has other files now."""
+        self.forget(member.store)
+        return self.sources(member.store)[member.ref.name].root != member.digest
 
     def _everything(self, declared: Input) -> RoleInput:
         members: list[Member] = []
