@@ -103,8 +103,8 @@ class Observer:
         return self._graph
 
     def forget(self, store: Store | None = None) -> None:
-        """Look again: at one store's sources and artifacts, or at everything (of which the whole workspace is made)."""
-        if store is None or store.kind == WORKSPACE_KIND:
+        """Look again: at one store's sources and artifacts, or at everything."""
+        if store is None:
             self._discovered = self._graph = None
             self._sources.clear()
             self._standings.clear()
