@@ -558,7 +558,13 @@ class Builder:
         return summary
 
     def _verify_upstream(self, standing: Standing) -> None:
+        """Raise InputChanged when what is read without the view's help is not what it was when the build began."""
         for held in standing.roles.values():
+            for member in held.members:
+                if member.enumerate_files is not None and self.observer.source_changed(member):
+                    raise InputChanged(
+                        f"the source {member.ref} was changed while it was being read", rule="input-changed", fix="build again"
+                    )
             if held.ref is not None and held.provenance is not None:
                 node = self.observer.graph.node(held.ref)
                 present = {key: here.oid for key, here in self.places.present(node.store, node.recipe, held.provenance).items()}

@@ -62,9 +62,19 @@ class Checks:
                 "kind": store.kind,
                 "root": store.root,
                 "sources": source_roots(self.observer.sources(store)),
+                "git": self._git_files(store),
                 "version": self.kinds[store.kind].check_version,
             }
         )
+
+    def _git_files(self, store: Store) -> list[list[str]]:
+        """What git is told about the store's files, which checks look at too: no source of any kind, but small."""
+        root = self.workspace.root
+        if root.local_root is None:
+            return []
+        folders = {"", f"{store.root}/" if store.root else ""}
+        paths = sorted(folder + name for folder in folders for name in (".gitignore", ".gitattributes"))
+        return [[path, self.workspace.stat_cache.digest(root, path)] for path in paths if root.stat(path) is not None]
 
     # blocking
 

@@ -11,6 +11,7 @@ import fnmatch
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -191,10 +192,11 @@ class _Memory:
         )
         if record == self._stored:
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}.tmp")
-        temporary.write_bytes(record)
-        temporary.replace(self.path)
+        with suppress(OSError):  # a workspace that cannot be written to can still be looked at
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}.tmp")
+            temporary.write_bytes(record)
+            temporary.replace(self.path)
 
 
 class _Enter:

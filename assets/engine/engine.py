@@ -294,7 +294,7 @@ class Engine:
         scratch = self.workspace.local / "scratch"
         try:
             names = os.listdir(scratch)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return
         for name in names:
             process = name.split(".")[-2:-1]

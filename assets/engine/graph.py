@@ -5,7 +5,7 @@ Values only. Light.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from assets.engine.model import Ref, Store
@@ -15,19 +15,6 @@ from schemas.errors import UsageError
 
 WHOLE_WORKSPACE = Store(WORKSPACE_KIND, WORKSPACE_STORE, "")
 """The pseudo store that artifacts over the whole workspace belong to."""
-
-
-def workspace_kind(recipes: Sequence[Recipe]) -> Kind:
-    """The pseudo kind that holds the recipes over the whole workspace."""
-    from assets.engine.recipe import Lazy
-
-    nothing = Lazy("assets.engine.graph:no_findings")
-    return Kind(WORKSPACE_KIND, "The whole workspace", (), tuple(recipes), (), nothing, nothing)
-
-
-def no_findings(_storage: object, _root: str) -> list[object]:
-    """The check of the pseudo kind: it has no text of its own."""
-    return []
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +98,7 @@ class Graph:
         """The given artifacts and everything built from them."""
         return self._closure(refs, self.downstream)
 
-    def _closure(self, refs: Iterable[Ref], step: object) -> set[Ref]:
-        assert callable(step)
+    def _closure(self, refs: Iterable[Ref], step: Callable[[Ref], tuple[Ref, ...]]) -> set[Ref]:
         found: set[Ref] = set()
         left = list(refs)
         while left:

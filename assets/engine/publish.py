@@ -231,7 +231,7 @@ class Publisher:
         """The intents of publications that were cut short; one look at one folder."""
         try:
             names = os.listdir(self.folder)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
         return [self.folder / name for name in sorted(names) if name.endswith(".json")]
 
