@@ -1,6 +1,6 @@
 """Loading a large tables project, beside the tools people load CSV files with.
 
-    python benchmarks/tables_load.py [--rows 1000000] [--runs 3]
+    python benchmarks/tables_load.py [--rows 1000000] [--runs 3] [--quick]
 
 The text: 1,000,000 rows of 8 typed columns (integer key, foreign key to 10,000 parents, a bounded integer, a nullable and a
 required float, a date, text, nullable text with quotes, commas and line ends), about 98 MB. Every step is a process of its own,
@@ -255,6 +255,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000, help="rows of the large table")
     parser.add_argument("--runs", type=int, default=3, help="how often each step is run")
+    parser.add_argument("--quick", action="store_true", help="leave out sqlite-utils, which takes minutes")
     parser.add_argument("--step", choices=sorted(STEPS), help=argparse.SUPPRESS)
     parser.add_argument("--project", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
@@ -262,7 +263,7 @@ def main() -> int:
     if arguments.step:
         return work_alone(STEPS[arguments.step], arguments.project, arguments.work)
     with tempfile.TemporaryDirectory(prefix="headwater-bench-") as folder:
-        return compare(Path(folder), arguments.rows, arguments.runs)
+        return compare(Path(folder), arguments.rows, arguments.runs, quick=arguments.quick)
 
 
 def work_alone(step: Callable[[Path, Path], None], project: Path, work: Path) -> int:
@@ -275,7 +276,7 @@ def work_alone(step: Callable[[Path, Path], None], project: Path, work: Path) ->
     return 0
 
 
-def compare(folder: Path, rows: int, runs: int) -> int:
+def compare(folder: Path, rows: int, runs: int, *, quick: bool) -> int:
     """Run every step `runs` times in turn and print the table."""
     project, work = write_project(folder / "project", rows=rows), folder / "work"
     peers = shells()
@@ -285,7 +286,8 @@ def compare(folder: Path, rows: int, runs: int) -> int:
             best[name] = bare_import(shell, project, work).best(best.get(name))
         for step in STEPS:
             best[step] = own(step, project, work).best(best.get(step))
-    best[_UTILS] = sqlite_utils(project, work)
+    if not quick:
+        best[_UTILS] = sqlite_utils(project, work)
     print(
         f"{rows:,} x 8 rows, {(project / 'data/order.csv').stat().st_size / 1e6:.0f} MB, {os.cpu_count()} cores, best of {runs}\n"
     )
@@ -302,7 +304,8 @@ def _budgets(best: dict[str, Measured], peers: list[str]) -> int:
     if bare is not None:
         ratios.append(("load / quickest .import", best["load"].wall / bare, 1.15, True))
         ratios.append(("whole recipe / quickest .import", best["recipe"].wall / bare, 1.8, True))
-    ratios.append(("sqlite-utils / load", best[_UTILS].wall / best["load"].wall, 50, False))
+    if _UTILS in best:
+        ratios.append(("sqlite-utils / load", best[_UTILS].wall / best["load"].wall, 50, False))
     ratios.append(("peak MiB of the recipe", best["recipe"].peak, MEMORY_BUDGET_MIB, True))
     print("\n| | measured | budget | |\n|---|---:|---:|---|")
     kept = True
