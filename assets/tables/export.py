@@ -21,13 +21,13 @@ from resources.tables.records import Change, apply_changes, write_record
 from resources.tables.store import canonical_key, sort_key
 from schemas import yaml_text
 from schemas.errors import Conflict, HeadwaterError, InvalidText
-from schemas.findings import Severity, found, rule
+from schemas.findings import found
 from schemas.tables import strict
+from schemas.tables.incoming import LIVE_LIMIT
 from schemas.tables.model import Project, Table
 from schemas.tables.project import read_project
 from schemas.tables.sql import quote, quote_all
 
-LIMITS = rule("live-limit", Severity.ERROR, "Every value in the live database is within the limits that project.yaml sets.")
 _SHOWN = 100
 
 
@@ -92,7 +92,7 @@ def refuse_unwritable(text: Version, changes: Mapping[str, list[Change]], reader
                 if declared.column_type.accepts(cell) and not strict.within_limits(declared, cell):
                     where = ", ".join(f"{one}={value}" for one, value in zip(row_key(table), change.key, strict=True))
                     message = f"table {name}, row {where}: {column} is outside the limits of project.yaml"
-                    findings.append(found(LIMITS, text.shown + table.data_file, message, value=cell, fix="correct the value"))
+                    findings.append(found(LIVE_LIMIT, text.shown + table.data_file, message, value=cell, fix="correct the value"))
     if findings:
         raise InvalidText(findings[:_SHOWN])
 
@@ -106,7 +106,8 @@ def export(
     onto a text that may have moved on. Without it the text becomes what the database says, row by row.
 
     Unknown tables and columns are offered; with `add_tables` they are added to project.yaml with their rows. Raises InvalidText
-    for rows that cannot be text, Unreadable for a file that is no database.
+    for rows that cannot be text, Conflict for rows that text and database changed differently, Unreadable for a file that is no
+    database.
     """
     made = Export(compared=Comparison(text.label, database.name))
     origin = text if base is None or base.digest() == text.digest() else base

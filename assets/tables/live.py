@@ -21,12 +21,11 @@ from assets.tables.load import TableText
 from assets.tables.versions import Version
 from resources.tables.records import Cells, Change
 from schemas.errors import HeadwaterError
-from schemas.findings import Finding, Severity, found, rule
+from schemas.findings import Finding, found
+from schemas.tables.incoming import LIVE_CELL
 from schemas.tables.model import Project, Table
 from schemas.tables.sql import quote, quote_all
 from schemas.tables.types import BadCell, ColumnType
-
-CELL = rule("live-cell", Severity.ERROR, "Every value in the live database can be written as a cell of its column's type.")
 
 
 class Unreadable(HeadwaterError):
@@ -152,7 +151,7 @@ class Reader:
             return kind.format(value)
         except BadCell as bad:
             message = f"table {table}, column {column}: {bad.message}"
-            self.findings.append(found(CELL, self.shown, message, value=str(value), fix="correct the value in the database"))
+            self.findings.append(found(LIVE_CELL, self.shown, message, value=str(value), fix="correct the value in the database"))
             return str(value)
 
 

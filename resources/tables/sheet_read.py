@@ -21,12 +21,11 @@ from resources.tables.records import Cells, Change, parse_record, split_records
 from resources.tables.sheet_cells import Ambiguous, DateOrder, Locale, Loss, convert
 from resources.tables.sheet_write import CHOICES, DIGEST, sheet_titles
 from schemas.errors import HeadwaterError
-from schemas.findings import Finding, Severity, found, rule
+from schemas.findings import Finding, found
+from schemas.tables.incoming import SHEET_CELL, SHEET_KEY
 from schemas.tables.model import Project, Table
 from schemas.tables.types import BadCell
 
-CELL = rule("sheet-cell", Severity.ERROR, "Every cell of an imported spreadsheet can be read as its column's declared type.")
-KEY = rule("sheet-key", Severity.ERROR, "Every row of an imported spreadsheet has its own primary key.")
 DELIMITERS = (";", ",", "\t")
 SIZE_LIMIT = 1 << 30
 """Bytes of a workbook's members, unpacked."""
@@ -209,7 +208,7 @@ def sheet_changes(project: Project, sheet: Sheet, data: bytes, dates: DateOrder 
         key = tuple(row[name] for name in table.primary_key)
         if key in seen or None in key:
             message = "the row has no primary key" if None in key else f"the row has the same key as the one at {seen[key]}"
-            made.findings.append(found(KEY, sheet.where, f"{where}: {message}", fix="mend the spreadsheet"))
+            made.findings.append(found(SHEET_KEY, sheet.where, f"{where}: {message}", fix="mend the spreadsheet"))
             continue
         seen[key] = where
         present = old.get(key)
@@ -245,7 +244,7 @@ def _row(
             whole = False
             if len(made.findings) < FINDINGS:
                 fix = f"write {bad.suggestion}" if bad.suggestion else "mend the spreadsheet"
-                made.findings.append(found(CELL, sheet.where, f"{where}, {name}: {bad.message}", value=str(raw), fix=fix))
+                made.findings.append(found(SHEET_CELL, sheet.where, f"{where}, {name}: {bad.message}", value=str(raw), fix=fix))
             continue
         if cell.loss is not None:
             made.losses[name, cell.loss] += 1

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 from pathlib import Path
 
 import apsw
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from assets.engine.model import Difference
 from assets.tables.compare import Comparison, compare_texts
 from assets.tables.live import Unreadable, compare_databases, opened, scratch_database
 from assets.tables.plan import plan
 from assets.tables.versions import Version, from_files
+from resources.tables.records import write_record
 from schemas.errors import InvalidText
 from schemas.oid import file_oid
 
@@ -74,7 +78,7 @@ def run(path: Path, *statements: str) -> None:
     connection.close()
 
 
-def both_ways(old: Version, new: Version, tmp_path: Path) -> Comparison:
+def both_ways(old: Version, new: Version) -> Comparison:
     """The comparison of two texts, which must be the one of the databases made from them."""
     made = compare_texts(old, new)
     with scratch_database(old) as left, scratch_database(new) as right:
@@ -94,15 +98,15 @@ def both_ways(old: Version, new: Version, tmp_path: Path) -> Comparison:
     return made
 
 
-def test_equal_texts_do_not_differ(tmp_path: Path) -> None:
-    assert both_ways(text(), text(), tmp_path).equal
+def test_equal_texts_do_not_differ() -> None:
+    assert both_ways(text(), text()).equal
     quoted = FILES["data/customer.csv"].replace(b"Ann", b'"Ann"').replace(b"\n", b"\r\n").replace(b"-2e-05", b"-0.00002")
-    assert both_ways(text(), text(customer=quoted), tmp_path).equal
+    assert both_ways(text(), text(customer=quoted)).equal
 
 
-def test_rows_are_matched_by_key(tmp_path: Path) -> None:
+def test_rows_are_matched_by_key() -> None:
     new = b'name,id,score\n"",3,\nAnn,1,1.5\nCy,10,-2e-05\nDi,4,7.0\n'
-    made = both_ways(text(), text(customer=new), tmp_path)
+    made = both_ways(text(), text(customer=new))
     assert made.lines() == [
         "~ customer: +1 ~1 -1 rows",
         "  ~ id=3: score 0.1 -> NULL",
@@ -111,17 +115,17 @@ def test_rows_are_matched_by_key(tmp_path: Path) -> None:
     ]
 
 
-def test_null_and_empty_text_differ(tmp_path: Path) -> None:
-    made = both_ways(text(), text(customer=FILES["data/customer.csv"].replace(b'3,""', b"3,")), tmp_path)
+def test_null_and_empty_text_differ() -> None:
+    made = both_ways(text(), text(customer=FILES["data/customer.csv"].replace(b'3,""', b"3,")))
     assert made.tables[0].lines(5) == ["  ~ id=3: name '' -> NULL"]
 
 
-def test_equal_rows_without_a_key_are_counted(tmp_path: Path) -> None:
-    made = both_ways(text(), text(note=b"word,weight\na,1.00\nb,\nb,\n"), tmp_path)
+def test_equal_rows_without_a_key_are_counted() -> None:
+    made = both_ways(text(), text(note=b"word,weight\na,1.00\nb,\nb,\n"))
     assert (made.tables[0].added, made.tables[0].removed, made.tables[0].changed) == (1, 1, 0)
 
 
-def test_a_renamed_table_and_column_keep_their_rows(tmp_path: Path) -> None:
+def test_a_renamed_table_and_column_keep_their_rows() -> None:
     new = (
         PROJECT.replace("  customer:\n    columns:", "  client:\n    was: customer\n    columns:")
         .replace("      name: {type: text}", "      full_name: {type: text, was: name}")
@@ -129,7 +133,7 @@ def test_a_renamed_table_and_column_keep_their_rows(tmp_path: Path) -> None:
     )
     files = {**FILES, "project.yaml": new.encode()}
     files["data/client.csv"] = files.pop("data/customer.csv").replace(b"name", b"full_name").replace(b"Ann", b"Anne")
-    made = both_ways(text(), from_files(files, "new"), tmp_path)
+    made = both_ways(text(), from_files(files, "new"))
     client = next(table for table in made.tables if table.name == "client")
     assert (client.was, client.added, client.removed, client.changed) == ("customer", 0, 0, 1)
     assert "~ column name is now full_name" in client.schema
@@ -240,3 +244,40 @@ def test_many_changes_are_counted_and_some_of_each_kind_shown(tmp_path: Path) ->
             assert (table.added, table.removed, table.changed) == (300, 300, 700)
             signs = [line.strip()[0] for line in table.lines(9)]
             assert sorted(signs) == sorted("~~~---+++…")
+
+
+cells = st.tuples(st.sampled_from(["Ann", 'B"o', "C,d", "", None, "é\n"]), st.sampled_from([None, "1.5", "1.50", "0.0", "2e-07"]))
+people = st.dictionaries(st.integers(-3, 6), cells, max_size=7)
+notes = st.lists(st.tuples(st.sampled_from(["a", None]), st.sampled_from(["1.00", None])), max_size=4)
+
+
+@given(people, people, notes, notes, st.randoms(use_true_random=False))
+@settings(max_examples=25, deadline=None)
+def test_texts_and_databases_differ_in_the_same_rows(
+    old: dict[int, tuple[str | None, str | None]],
+    new: dict[int, tuple[str | None, str | None]],
+    old_notes: list[tuple[str | None, ...]],
+    new_notes: list[tuple[str | None, ...]],
+    chance: random.Random,
+) -> None:
+    def version(rows: dict[int, tuple[str | None, str | None]], body: list[tuple[str | None, ...]]) -> Version:
+        keys = list(rows)
+        chance.shuffle(keys)
+        customer = [("id", "name", "score"), *((str(key), *rows[key]) for key in keys)]
+        note = [("word", "weight"), *body]
+        return text(
+            customer=b"".join(write_record(row) + b"\n" for row in customer),
+            note=b"".join(write_record(row) + b"\n" for row in note),
+            order=b"id,customer,paid,on\n",
+        )
+
+    left, right = version(old, old_notes), version(new, new_notes)
+    made = {table.name: table for table in both_ways(left, right).tables}
+    values = [
+        {key: (name, None if score is None else float(score)) for key, (name, score) in side.items()} for side in (old, new)
+    ]
+    customer = made.get("customer")
+    counted = (customer.added, customer.removed, customer.changed) if customer else (0, 0, 0)
+    common = before.keys() & after.keys()
+    changed = sum(before[key] != after[key] for key in common)
+    assert counted == (len(after.keys() - common), len(before.keys() - common), changed)
