@@ -179,8 +179,8 @@ class Kind:
     git_setup: Lazy | None = None
     """`git_setup() -> list[GitConfig]`: merge drivers and text conversions of this kind, for `headwater git setup`."""
     migrate: Lazy | None = None
-    """`migrate(storage, root) -> list[Change]`: what brings the store's text to the current format version, validated; []
-    when it is current. Paths are workspace-relative. Raises NewerFormat or InvalidText."""
+    """`migrate(storage, root) -> list[Change]`: what brings the store's text to the current format version, validated, with a
+    copy of what it replaces; [] when it is current. Paths are workspace-relative. Raises NewerFormat or InvalidText."""
 
 
 @dataclass(slots=True)

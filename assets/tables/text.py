@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from schemas.tables.model import Project
 
 PROJECT_FILE = "project.yaml"
+KEPT_FOLDER = ".playground"
+"""The folder in which a project's own backups lie."""
 _RECOGNISE_LIMIT = 4 << 20
 _TOP_KEY = re.compile(rb"""^(?:\xef\xbb\xbf)?["']?(version|tables)["']?[ \t]*:""", re.MULTILINE)
 
@@ -30,11 +32,12 @@ def recognise(storage: Storage, marker: str) -> str | None:
     """The project folder when `marker` is a `project.yaml` of ours, else None.
 
     Ours is one with `version` and `tables` at the top level. Only the lines are looked at: a file that does not parse must
-    still be a project, with a finding, and other tools have files of this name too.
+    still be a project, with a finding, and other tools have files of this name too. A project's backups in `.playground/`
+    are not projects.
     """
     folder, _, name = marker.rpartition("/")
     stat = storage.stat(marker)
-    if name != PROJECT_FILE or stat is None or stat.size > _RECOGNISE_LIMIT:
+    if name != PROJECT_FILE or KEPT_FOLDER in folder.split("/") or stat is None or stat.size > _RECOGNISE_LIMIT:
         return None
     keys = {match[1] for match in _TOP_KEY.finditer(storage.read(marker))}
     return folder if keys == {b"version", b"tables"} else None

@@ -12,6 +12,7 @@ from schemas.errors import HeadwaterError
 
 if TYPE_CHECKING:
     from assets.engine.model import Store
+    from resources.storage.base import Change
 
 
 @command("migrate")
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 def migrate(app: App, select: tuple[str, ...], dry_run: bool, yes: bool) -> None:
     """Bring the text of stores in an older format version to the current one.
 
-    Every step is validated on a copy before a file is replaced; the old files are kept under headwater-rescue/.
+    Every step is validated before a file is replaced, all files are replaced or none, and the kind keeps a copy of the old ones.
     """
     total = 0
     for store in _selected(app, select):
@@ -43,7 +44,6 @@ def _selected(app: App, select: tuple[str, ...]) -> list[Store]:
 
 def _migrate(app: App, store: Store, *, dry_run: bool, yes: bool) -> int:
     from assets.registry import KINDS
-    from resources.storage.base import Change
 
     hook = KINDS[store.kind].migrate
     root = app.workspace().root
@@ -58,10 +58,5 @@ def _migrate(app: App, store: Store, *, dry_run: bool, yes: bool) -> int:
             raise HeadwaterError("nobody can be asked here", fix="look with --dry-run, then pass --yes", rule="not-asked")
         if not app.confirm(f"Rewrite {counted(len(changes), 'file')} of {store.kind}/{store.name}?"):
             return 0
-    kept = [
-        Change(f"headwater-rescue/migrate/{change.path}", root.read(change.path))
-        for change in changes
-        if root.stat(change.path) is not None
-    ]
-    root.commit([Change("headwater-rescue/.gitignore", b"*\n"), *kept, *changes], label="migrate")
+    root.commit(changes, label="migrate")
     return len(changes)

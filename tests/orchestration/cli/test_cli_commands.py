@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import subprocess
 import sys
 import time
@@ -391,8 +392,6 @@ def test_clean_deletes_what_is_ours_and_keeps_what_was_edited(run: Callable[...,
 
 
 def test_adopt_takes_equal_files_and_refuses_others(run: Callable[..., Ran], workspace: Path) -> None:
-    import shutil
-
     build(run, "tables/pets/erd")
     shutil.rmtree(workspace / ".headwater/provenance")
     ran = run("adopt", "tables/pets/erd", "--json")
@@ -444,6 +443,38 @@ def test_credentials_in_a_remote_are_not_printed(
     ran = run("cache", "stats")
     assert "secret" not in ran.out
     assert "s3://bucket/prefix" in ran.out
+
+
+# -- migrate
+
+
+def test_migrate_rewrites_an_older_project_after_a_yes_and_keeps_what_was(run: Callable[..., Ran], workspace: Path) -> None:
+    old = Path(__file__).parents[2] / "resources/tables/version_0"
+    shutil.copytree(old, workspace / "old")
+    before = _tree(workspace / "old")
+    assert "tables/old" in run("ls").out
+    dry = run("migrate", "--dry-run", "--json")
+    assert dry.code == 0
+    assert "old/project.yaml" in {record["path"] for record in dry.records}
+    refused = run("migrate")
+    assert refused.code == 1
+    assert "--yes" in refused.err
+    assert _tree(workspace / "old") == before
+    assert run("migrate", "--yes").code == 0
+    assert (workspace / "old/project.yaml").read_text().startswith("version: 1")
+    kept = list((workspace / "old/.playground").rglob("project.yaml"))
+    assert [path.read_bytes() for path in kept] == [(old / "project.yaml").read_bytes()]
+    assert "every store is in the current format" in run("migrate").out
+    assert run("check", "tables/old").code == 0
+
+
+def test_a_project_of_a_newer_format_is_refused_and_left_alone(run: Callable[..., Ran], workspace: Path) -> None:
+    path = workspace / "pets/project.yaml"
+    path.write_text(path.read_text().replace("version: 1", "version: 99"))
+    before = path.read_bytes()
+    for arguments in (["migrate", "--yes"], ["check"], ["build", "tables/pets/erd", "--dry-run"]):
+        ran = run(*arguments)
+        assert (ran.code, path.read_bytes()) == (0 if "--dry-run" in arguments else 3, before), arguments
 
 
 # -- init, git, completion, demo
