@@ -94,7 +94,7 @@ def read_header(head: bytes) -> Header:
     return Header(tuple(names), end + 1, line_end)
 
 
-def blocks(file: BinaryIO, line_end: bytes, size: int = BLOCK_SIZE) -> Iterator[memoryview]:
+def blocks(file: BinaryIO, line_end: bytes, size: int) -> Iterator[memoryview]:
     """The rest of `file` in blocks that end after a record; a missing last line end is added.
 
     A block is a view of a buffer that is used again: it is good until the next one is asked for. Where a record ends is found

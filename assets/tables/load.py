@@ -18,7 +18,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assets.tables import columns
+from assets.tables import columns, grammar
 from assets.tables.grammar import Doubt, Field, Grammar, blocks, read_header
 from schemas.errors import HeadwaterError
 from schemas.tables import strict
@@ -39,6 +39,8 @@ class TableText:
     table: Table
     path: Path | None
     shown: str
+    block_size: int | None = None
+    """Bytes read at a time, for tests; None for what measured best."""
 
     @cached_property
     def fields(self) -> tuple[Field, ...]:
@@ -71,10 +73,10 @@ class TableText:
                 raise Doubt("the header differs from project.yaml")
             file.seek(header.size)
             by_name = {field.name: field for field in self.fields}
-            grammar = Grammar([by_name[name] for name in header.names], self.null, header.line_end)
-            for block in blocks(file, header.line_end):
-                wide = not grammar.matches(block)
-                if wide and not grammar.matches_wide(block):
+            language = Grammar([by_name[name] for name in header.names], self.null, header.line_end)
+            for block in blocks(file, header.line_end, self.block_size or grammar.BLOCK_SIZE):
+                wide = not language.matches(block)
+                if wide and not language.matches_wide(block):
                     raise Doubt("a block is not in the table's language")
                 batch = columns.convert(block, header.names, self.fields, self.null)
                 if wide:

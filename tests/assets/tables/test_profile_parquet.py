@@ -49,7 +49,7 @@ def test_equal_rows_give_equal_bytes_whatever_their_order_and_blocks(tmp_path: P
     )
     from assets.tables import grammar
 
-    monkeypatch.setattr(grammar.blocks, "__defaults__", (64,))
+    monkeypatch.setattr(grammar, "BLOCK_SIZE", 64)
     blocks = files(build(PARQUET, write_project(tmp_path / "c", tables, {"t": "id,v\n" + "".join(lines)}), tmp_path / "cw")[0])
     assert sorted_rows == shuffled == blocks
     path = tmp_path / "aw" / "parquet" / "outputs" / "parquet" / "t.parquet"

@@ -96,7 +96,7 @@ def test_a_table_whose_order_breaks_late_is_sorted(tmp_path: Path, monkeypatch: 
     """The first block is in order, so rows have been inserted before the order turns out to be another."""
     from assets.tables import grammar
 
-    monkeypatch.setattr(grammar.blocks, "__defaults__", (64,))
+    monkeypatch.setattr(grammar, "BLOCK_SIZE", 64)
     rows = "".join(f"{number},x\n" for number in [*range(1, 60), 0])
     path = made(tmp_path, {"t": table({"id": "integer", "v": "text"})}, {"t": "id,v\n" + rows})
     assert [row[0] for row in query(path, "SELECT id FROM t")] == list(range(60))
