@@ -29,6 +29,8 @@ from schemas.tables.history import RecordKind
 from schemas.tables.model import Table
 from schemas.tables.sql import quote, quote_all
 
+BUSY_MILLISECONDS = 5000
+"""How long a command waits for another program that writes to the database."""
 SHOWN_ROWS = 10_000
 """Rows of a SELECT that are kept for showing."""
 
@@ -116,7 +118,7 @@ def connect(path: Path) -> apsw.Connection:
         raise unreadable(path, OSError("it is no regular file"))
     connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
     try:
-        connection.set_busy_timeout(5000)
+        connection.set_busy_timeout(BUSY_MILLISECONDS)
         connection.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
         connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
         connection.config(apsw.SQLITE_DBCONFIG_ENABLE_FKEY, 1)

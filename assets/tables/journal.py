@@ -15,6 +15,7 @@ from typing import Any
 
 from assets.engine.model import Store
 from assets.tables.versions import PROJECT_FILE, Version, digest, from_storage
+from resources.objects import ObjectStore
 from resources.storage.base import ABSENT, Change
 from resources.tables.history_log import Draft, HistoryLog
 from resources.workspace import Workspace
@@ -25,6 +26,8 @@ from schemas.oid import bytes_oid
 from schemas.tables.history import NO_TEXT, Record, RecordKind, Splice, splice
 
 HISTORY_FILE = "history.log"
+REMEMBER_LIMIT = 32 << 20
+"""Bytes of one file that is kept to record an edit outside as what it changed; of larger projects the whole file is recorded."""
 
 
 @dataclass(slots=True)
@@ -46,8 +49,18 @@ class Journal:
         return HistoryLog(self.workspace.root, self.prefix + HISTORY_FILE)
 
     @property
+    def _named(self) -> ObjectStore:
+        """Text that records name by digest only: never swept, because nothing else may have it."""
+        return ObjectStore(self.workspace.state, "history/named")
+
+    @property
+    def _last(self) -> ObjectStore:
+        """The text of the last record, of each store."""
+        return ObjectStore(self.workspace.state, f"history/last/{escape_name(self.store.name)}")
+
+    @property
     def _pending(self) -> str:
-        return f"pending/tables/{escape_name(self.store.name)}.json"
+        return f"history/pending/{escape_name(self.store.name)}.json"
 
     def text(self) -> Version:
         """The text as it is now."""
@@ -101,7 +114,7 @@ class Journal:
     def _splice(self, path: str, old: bytes | None, new: bytes) -> Splice:
         made = splice(path, old, new)
         if made.oid is not None:
-            self.workspace.objects.put(new, oid=made.oid)
+            self._named.put(new, oid=made.oid)
         return made
 
     def commit(
@@ -165,13 +178,26 @@ class Journal:
 
     @property
     def _memory(self) -> str:
-        return f"remembered/tables/{escape_name(self.store.name)}.json"
+        return f"history/last/{escape_name(self.store.name)}.json"
 
     def remember(self, files: Mapping[str, bytes]) -> None:
-        """Keep the text of the last record among the objects. Only a help: what cannot be kept is not."""
+        """Keep the text of the last record instead of the one before. Only a help: what cannot be kept is not."""
         with suppress(HeadwaterError, OSError):
-            oids = {path: self.workspace.objects.put(data) for path, data in files.items()}
-            self.workspace.state.write(self._memory, canonical_json({"digest": digest(files), "files": oids}))
+            before = self._remembered_oids()
+            if all(len(data) <= REMEMBER_LIMIT for data in files.values()):
+                oids = {path: self._last.put(data) for path, data in files.items()}
+                self.workspace.state.write(self._memory, canonical_json({"digest": digest(files), "files": oids}))
+            else:
+                oids = {}
+                self.workspace.state.delete(self._memory)
+            for oid in before - set(oids.values()):
+                self._last.delete(oid)
+
+    def _remembered_oids(self) -> set[str]:
+        try:
+            return set(json.loads(self.workspace.state.read(self._memory))["files"].values())
+        except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+            return set()
 
     def remembered(self, wanted: str) -> dict[str, bytes] | None:
         """The text with the digest `wanted` when it is the one that was kept."""
@@ -179,16 +205,16 @@ class Journal:
             memory = json.loads(self.workspace.state.read(self._memory))
             if memory["digest"] != wanted:
                 return None
-            return {path: self.workspace.objects.get(oid) for path, oid in memory["files"].items()}
+            return {path: self._last.get(oid) for path, oid in memory["files"].items()}
         except (FileNotFoundError, HeadwaterError, ValueError, KeyError, TypeError):
             return None
 
     def fetch(self, oid: str) -> bytes | None:
         """Text that a record names only by its digest, where it is still kept."""
-        try:
-            return self.workspace.objects.get(oid)
-        except (FileNotFoundError, HeadwaterError):
-            return None
+        for objects in (self._named, self._last, self.workspace.objects):
+            with suppress(FileNotFoundError, HeadwaterError):
+                return objects.get(oid)
+        return None
 
 
 def _to_json(draft: Draft) -> dict[str, Any]:

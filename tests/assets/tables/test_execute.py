@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import shutil
 from pathlib import Path
 
@@ -326,7 +327,7 @@ def test_a_forked_log_is_rebased_and_replays(shop: Shop) -> None:
     for path, data in text_then.items():
         (shop.folder / path).write_bytes(data)
     (shop.folder / "history.log").write_bytes(parent)
-    shutil.rmtree(shop.folder.parent / ".headwater/remembered")
+    shutil.rmtree(shop.folder.parent / ".headwater/history/last")
     (shop.folder / "playground.db").unlink()
     build_database(shop.journal.text().project, shop.journal.text().texts(shop.folder.parent), shop.database)
     shop.run("DELETE FROM note")
@@ -374,3 +375,59 @@ def test_a_row_changed_differently_in_text_and_database_is_a_conflict(shop: Shop
     with pytest.raises(Conflict) as caught:
         export(text, shop.database, base=from_files(FILES, "built"))
     assert "id=10" in caught.value.message
+
+
+def test_only_the_last_text_is_kept(shop: Shop) -> None:
+    for number in range(3):
+        shop.run(f"INSERT INTO note VALUES ('{number}', 1)")
+    kept = [path for path in (shop.folder.parent / ".headwater/history/last").rglob("*") if path.is_file()]
+    assert len(kept) == 1 + len(FILES)
+    assert not (shop.folder.parent / ".headwater/history/pending/shop.json").exists()
+
+
+def test_text_too_large_for_a_record_is_kept_beside_the_log(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("schemas.tables.history.INLINE_LIMIT", 10)
+    monkeypatch.setattr("schemas.tables.history._COMPRESS_FROM", 10)
+    shop.run("DELETE FROM note")
+    log = shop.journal.log.read()
+    assert log is not None
+    assert all(change.oid is not None for change in log.records[0].changes)
+    assert replay(log, "history.log", fetch=shop.journal.fetch).files == shop.journal.text().files()
+    with pytest.raises(HeadwaterError) as caught:
+        replay(log, "history.log")
+    assert (caught.value.rule, caught.value.line) == ("history-replay", 2)
+
+
+def _count_up(folder: str) -> None:
+    journal = Journal(open_workspace(Path(folder)), Store("tables", "shop", "shop"), "bob")
+    for _ in range(5):
+        run(journal, Path(folder) / "shop/playground.db", "UPDATE note SET weight = weight + 1 WHERE word = 'b'")
+
+
+def test_commands_of_two_processes_lose_no_update(shop: Shop) -> None:
+    shop.run("UPDATE note SET weight = 0 WHERE word = 'b'")
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=_count_up, args=(str(shop.folder.parent),)) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert [worker.exitcode for worker in workers] == [0, 0]
+    assert shop.read("data/note.csv").endswith(b"\nb,10.0\n")
+    log = shop.journal.log.read()
+    assert log is not None
+    assert len(log.records) == 12
+    assert replay(log, "history.log", fetch=shop.journal.fetch).files == shop.journal.text().files()
+    shop.agree()
+
+
+def test_a_database_somebody_else_writes_to_is_said_to_be_busy(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = apsw.Connection(str(shop.database))
+    other.execute("BEGIN IMMEDIATE")
+    monkeypatch.setattr("assets.tables.execute.BUSY_MILLISECONDS", 50)
+    with pytest.raises(HeadwaterError) as caught:
+        shop.run("DELETE FROM note")
+    other.execute("ROLLBACK")
+    other.close()
+    assert caught.value.rule == "sqlite-busy"
+    assert shop.read("data/note.csv") == FILES["data/note.csv"]
