@@ -18,12 +18,13 @@ import dagster as dg
 
 from assets.engine.definitions.factory import artifact_asset
 from assets.engine.definitions.keys import artifact_key, op_name
-from assets.engine.definitions.session import SESSION, BuildSession
+from assets.engine.definitions.session import PROCESS_TAG, SESSION, BuildSession
 from assets.engine.model import Outcome, Policy, Progress, Ref, Result
 from orchestration.graph import presentation_of
 from orchestration.instance import open_instance
 from orchestration.report import current_graph, report_all, report_checks
-from orchestration.runs import close_killed_runs, process_tags
+from orchestration.runs import close_killed_runs
+from resources.process import process_mark
 
 if TYPE_CHECKING:
     from assets.engine.engine import Engine
@@ -107,7 +108,7 @@ def _execute(session: BuildSession, refs: Sequence[Ref], instance: dg.DagsterIns
     job.execute_in_process(
         instance=instance,
         run_config=run_config,
-        tags={COMMAND: command, **process_tags()},
+        tags={COMMAND: command, PROCESS_TAG: process_mark()},
         asset_selection=[artifact_key(one.ref) for one in artifacts],
         raise_on_error=False,
     )

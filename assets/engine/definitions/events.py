@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from assets.engine.build import run_config_yaml
 from assets.engine.definitions.keys import Artifact, artifact_key, source_key, upstream_of
 from assets.engine.definitions.session import DATA_VERSION, BuildSession
 from assets.engine.model import Outcome, Ref, Result, Store
+from assets.engine.questions import run_config_yaml
 from schemas.errors import HeadwaterError, InvalidText
 
 if TYPE_CHECKING:
@@ -192,9 +192,9 @@ def _outcome_metadata(
     if outcome.reasons:
         metadata["why"] = _list(outcome.reasons)
     metadata |= dict(summary.get("counts", {}))
+    metadata |= {f"picture: {name}": _picture(name, data) for name, data in outcome.pictures.items()}
     metadata |= {f"table: {name}": _table(table) for name, table in summary.get("tables", {}).items()}
     metadata |= {f"text: {name}": dg.MetadataValue.md(text) for name, text in summary.get("markdown", {}).items()}
-    metadata |= {f"picture: {name}": _picture(name, data) for name, data in outcome.pictures.items()}
     if present is not None:
         metadata |= present(artifact.store, outcome)
     metadata["outputs"] = _list(f"`{path}`" for path in outcome.outputs)

@@ -10,6 +10,7 @@ import dagster as dg
 from pydantic import Field
 
 from assets.engine.model import Outcome, Policy, Progress, Ref, Result
+from resources.process import process_mark
 from resources.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 SESSION = "headwater"
 """The resource key under which every asset and check finds its `BuildSession`."""
+PROCESS_TAG = "headwater/process"
+"""The tag by which a run names the process that executes it."""
 DATA_VERSION = "dagster/data_version"
 """The tag by which an event names its data version."""
 
@@ -96,6 +99,9 @@ class EngineResource(dg.ConfigurableResource[BuildSession]):
     def create_resource(self, context: dg.InitResourceContext) -> BuildSession:
         from assets.engine.engine import Engine
 
+        # A run's worker may be killed together with the daemon that watches it; the next command then needs to know whose it was.
+        if context.instance is not None and context.run_id is not None and context.instance.has_run(context.run_id):
+            context.instance.add_run_tags(context.run_id, {PROCESS_TAG: process_mark()})
         return BuildSession(Engine(self.workspace))
 
 

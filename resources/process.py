@@ -1,0 +1,63 @@
+"""Which process this is, in words that outlive it: host, boot, pid and start time, because pids are used again.
+
+Light: standard library only.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+_UNKNOWN = "unknown"
+
+
+def process_mark() -> str:
+    """`host boot pid start` of this process."""
+    pid = os.getpid()
+    return f"{_host()} {boot_id()} {pid} {start_time(pid) or _UNKNOWN}"
+
+
+def is_gone(mark: str) -> bool:
+    """Whether the process with this mark has certainly ended; False for one of another host and for text that is no mark."""
+    parts = mark.split()
+    if len(parts) != 4 or not parts[2].isdigit() or parts[0] != _host():
+        return False
+    return parts[1] != boot_id() or start_time(int(parts[2])) != parts[3]
+
+
+def _host() -> str:
+    return socket.gethostname().replace(" ", "-") or _UNKNOWN
+
+
+@cache
+def boot_id() -> str:
+    """What changes with every start of the machine, without spaces."""
+    linux = Path("/proc/sys/kernel/random/boot_id")
+    if linux.exists():
+        return linux.read_text("ascii").strip()
+    if sys.platform == "darwin":
+        return _output(["/usr/sbin/sysctl", "-n", "kern.boottime"]).partition(",")[0].replace(" ", "") or _UNKNOWN
+    return _UNKNOWN
+
+
+def start_time(pid: int) -> str | None:
+    """When the process started, in whatever unit the system has, without spaces; None when there is no such process."""
+    if Path("/proc/self/stat").exists():
+        try:
+            # The second field, the command's name, may hold spaces and parentheses; the others are counted from its end.
+            fields = Path(f"/proc/{pid}/stat").read_text("ascii", errors="replace").rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            return None
+        return None if fields[0] in ("Z", "X") else fields[19]
+    return _output(["/bin/ps", "-o", "lstart=", "-p", str(pid)]).replace(" ", "-") or None
+
+
+def _output(command: list[str]) -> str:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    except OSError:
+        return ""
