@@ -6,31 +6,26 @@ until something has to run.
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from assets.engine import fingerprint as prints
-from assets.engine.cache import BuildCache, CacheEntry
+from assets.engine.cache import BuildCache
 from assets.engine.checks import Checks
-from assets.engine.graph import Node
-from assets.engine.model import Difference, Outcome, Ownership, Policy, Progress, Question, Ref, Result
+from assets.engine.make import Made, Maker
+from assets.engine.model import Outcome, Ownership, Policy, Progress, Ref, Result
 from assets.engine.ownership import Verdict, all_equal, classify, decide, plan_digest, worst
-from assets.engine.places import MANIFEST, SIDECARS, Key, Places, scratch_name
+from assets.engine.places import Places
 from assets.engine.provenance import InputRecord, OutputFile, Provenance, Records
-from assets.engine.publish import Publication, Publisher, collect_outputs
-from assets.engine.recipe import Confirm, Place, Recipe, Reproducibility, Summary
+from assets.engine.publish import Publication, Publisher
+from assets.engine.questions import Questions
+from assets.engine.recipe import Confirm
 from assets.engine.standing import Observer, Standing
-from assets.engine.view import Built, RoleInput, Scratch, View
 from schemas.errors import HeadwaterError, InputChanged, InvalidText, Refused
-from schemas.oid import json_oid
 
 if TYPE_CHECKING:
-    from assets.engine.items import ItemBuild, ItemReader
     from resources.workspace import Workspace
 
 RETRIES = 2
@@ -39,29 +34,6 @@ LOCK_TIMEOUT = 24 * 3600.0
 """Seconds to wait for another build of the same artifact; it ends when its process does."""
 
 _DONE = (Result.FRESH, Result.BUILT, Result.RESTORED, Result.ADOPTED)
-
-
-@dataclass(slots=True)
-class Made:
-    """Finished outputs in a scratch folder."""
-
-    folder: Path
-    outputs: tuple[OutputFile, ...]
-    output_digest: str
-    summary: dict[str, Any]
-    how: str
-    pictures: dict[str, bytes] = field(default_factory=dict)
-    entries: tuple[tuple[str, str, int], ...] | None = None
-    """(key, oid, size) of every item of a set, whose record lists the manifest alone."""
-    build: ItemBuild | None = None
-    """The build of a set of items."""
-
-    def recorded(self, outputs: tuple[OutputFile, ...]) -> tuple[OutputFile, ...]:
-        """Those of `outputs` that the record lists."""
-        return outputs if self.entries is None else tuple(one for one in outputs if one.path.endswith(f"/{MANIFEST}"))
-
-    def oids(self) -> dict[Key, str]:
-        return {output.key: output.oid for output in self.outputs}
 
 
 class Builder:
@@ -84,6 +56,8 @@ class Builder:
         self.publisher = publisher
         self.cache = cache
         self.checks = checks
+        self.maker = Maker(workspace, observer, places, records, publisher, cache, checks)
+        self.questions = Questions(self.maker)
         self.also_built: dict[Ref, Outcome] = {}
         """Upstream artifacts that had to be built on the way, for the caller to report."""
 
@@ -200,29 +174,29 @@ class Builder:
         """With the lock held and something to do: ask where that needs no building, make the outputs, put them in place."""
         node, present = standing.node, standing.present
         plan = plan_digest(fingerprint, present)
-        confirm = self.confirm(standing)
+        confirm = self.questions.confirm(standing)
         # Our own older file: what would change is known without building, so ask before the work, not after it.
         if worst(standing.whose) is Ownership.OURS and decide(Ownership.OURS, policy, confirm, plan) is Verdict.ASK:
-            self._ask(standing, Ownership.OURS, plan, policy)
+            self.questions.ask(standing, Ownership.OURS, plan, policy)
             policy = replace(policy, confirm=policy.confirm | {plan})
-        with self.scratch(node.ref) as folder:
-            made = self.make(standing, fingerprint, policy, progress, folder)
+        with self.maker.scratch(node.ref) as folder:
+            made = self.maker.make(standing, fingerprint, policy, progress, folder)
             return self.place(standing, fingerprint, made, policy, progress)
 
     def place(self, standing: Standing, fingerprint: str, made: Made, policy: Policy, progress: Progress) -> Outcome:
         """Decide whose the files in the way of finished outputs are, and adopt, publish or refuse accordingly."""
         node, present = standing.node, standing.present
         plan = plan_digest(fingerprint, present)
-        confirm = self.confirm(standing)
+        confirm = self.questions.confirm(standing)
         whose = classify(present, standing.record, made.oids())
-        if all_equal(whose) or self._same_content(node.recipe, standing, made, whose):
+        if all_equal(whose) or self.questions.same_content(node.recipe, standing, made, whose):
             return self.keep_present(standing, fingerprint, made)
         ownership = worst(whose)
         verdict = decide(ownership, policy, confirm, plan)
         if verdict is Verdict.REFUSE:
-            raise self._refusal(standing, ownership, plan)
+            raise self.questions.refusal(standing, ownership, plan)
         if verdict is Verdict.ASK:
-            self._ask(standing, ownership, plan, policy)
+            self.questions.ask(standing, ownership, plan, policy)
         rescued: list[str] = []
         foreign = [key for key, mark in whose.items() if mark in (Ownership.EDITED, Ownership.UNKNOWN)]
         if foreign:
@@ -268,311 +242,6 @@ class Builder:
         result = Result.ADOPTED if not ours else (Result.RESTORED if how == "restored" else Result.BUILT)
         return self._outcome(standing, result, record, pictures=made.pictures, reasons=why)
 
-    def _same_content(self, recipe: Recipe, standing: Standing, made: Made, whose: Mapping[Key, Ownership]) -> bool:
-        """Whether foreign files say the same as what was made, for formats that other tools rewrite."""
-        if recipe.content is None or worst(whose) not in (Ownership.EDITED, Ownership.UNKNOWN):
-            return False
-        if whose.keys() != made.oids().keys() or any(here.obstacle for here in standing.present.values()):
-            return False
-        if any(key[1].endswith(SIDECARS) for key in standing.present) or standing.present.keys() != whose.keys():
-            return False
-        content = recipe.content.load()
-        for key in whose:
-            local = self.places.spot(standing.node.store, key).local
-            if local is None:
-                return False
-            try:
-                if content(local) != content(made.folder / "outputs" / key[1]):
-                    return False
-            except Exception:
-                # Whatever lies there is not even of the format; that is a difference.
-                return False
-        return True
-
-    def confirm(self, standing: Standing) -> Confirm:
-        """Whether replacing our own output is asked about: `[stores.<name>] confirm`, else what the recipe says."""
-        node = standing.node
-        configured = self.workspace.config.stores.get(node.store.name)
-        if configured is None or configured.confirm is None or configured.kind != node.ref.kind:
-            return node.recipe.confirm
-        if configured.confirm == Confirm.ALWAYS and any(output.place is Place.STORE for output in node.recipe.outputs):
-            return Confirm.ALWAYS
-        return node.recipe.confirm if configured.confirm == Confirm.ALWAYS else Confirm.NEVER
-
-    # questions
-
-    def question(self, standing: Standing, ownership: Ownership, plan: str) -> Question:
-        """What is asked before the present files are replaced, with what would change."""
-        paths = tuple(self.places.spot(standing.node.store, key).shown for key in sorted(standing.present))
-        return Question(standing.node.ref, ownership, plan, self._difference(standing), paths)
-
-    def foresee(self, ref: Ref) -> Question | None:
-        """What a build would ask about this artifact now; None when nothing, or when its inputs have to be built first."""
-        standing = self.observer.standing(ref)
-        if standing.fresh or standing.fingerprint is None or standing.stale_upstream or not standing.present:
-            return None
-        plan = plan_digest(standing.fingerprint, standing.present)
-        ownership = worst(standing.whose)
-        try:
-            if ownership is Ownership.OURS:
-                return self.question(standing, ownership, plan) if self.confirm(standing) is Confirm.ALWAYS else None
-            self.checks.refuse_blocking(standing)
-            with self.scratch(ref) as folder:
-                made = self.make(standing, standing.fingerprint, Policy(), _silent, folder)
-                whose = classify(standing.present, standing.record, made.oids())
-                same = all_equal(whose) or self._same_content(standing.node.recipe, standing, made, whose)
-            ownership = worst(whose)
-            foreign = ownership in (Ownership.EDITED, Ownership.UNKNOWN)
-            return self.question(standing, ownership, plan) if foreign and not same else None
-        except Exception:
-            # What is wrong is told by the build itself; here there is only nothing to ask.
-            return None
-
-    def _difference(self, standing: Standing) -> Difference:
-        node = standing.node
-        if node.recipe.preview is not None and self.workspace.root.local_root is not None:
-            paths = [
-                local
-                for output in node.recipe.outputs
-                if (local := self.places.spot(node.store, (output.place, output.path)).local) is not None
-            ]
-            with self.scratch(node.ref) as folder:
-                view = self.view(standing, folder)
-                view.built = self.last_built(standing)
-                try:
-                    difference: Difference = node.recipe.preview.load()(view, paths)
-                    return difference
-                except InvalidText:
-                    raise
-                except HeadwaterError as error:
-                    return Difference(error.message, [])
-        lines = [
-            f"{self.places.spot(node.store, key).shown}: {here.size} bytes, {standing.whose[key]}"
-            for key, here in sorted(standing.present.items())
-        ]
-        return Difference(f"{len(lines)} file{'s' if len(lines) != 1 else ''} will be replaced", lines)
-
-    def _ask(self, standing: Standing, ownership: Ownership, plan: str, policy: Policy) -> None:
-        assert policy.ask is not None
-        if not policy.ask(self.question(standing, ownership, plan)):
-            raise Refused(
-                f"{', '.join(self._paths(standing))} was left as it is",
-                rule="replacement-declined",
-                fix=f"to replace it later, run `headwater build {standing.node.ref}` again",
-            )
-
-    def _paths(self, standing: Standing) -> list[str]:
-        return [self.places.spot(standing.node.store, key).shown for key in sorted(standing.present)]
-
-    def _refusal(self, standing: Standing, ownership: Ownership, plan: str) -> Refused:
-        """The refusal of a build without a terminal: the difference, and the exact words that allow the replacement."""
-        ref = standing.node.ref
-        difference = self._difference(standing)
-        paths = self._paths(standing)
-        what = "was edited since it was built" if ownership is Ownership.EDITED else "was not written by Headwater"
-        detail = "".join(f"\n    {line}" for line in difference.lines[:20])
-        refused = Refused(
-            f"{paths[0]}{f' and {len(paths) - 1} more' if len(paths) > 1 else ''} {what}: {difference.headline}{detail}",
-            rule="output-not-ours",
-            path=paths[0],
-            fix=(
-                f"run `headwater build {ref} --confirm {plan}`, or paste this run config in the Dagster launchpad:\n"
-                f"{run_config_yaml(ref, plan)}\n"
-                f"  the present file is copied to headwater-rescue/ first; `headwater adopt {ref}` keeps it if it is right"
-            ),
-        )
-        refused.difference = difference  # type: ignore[attr-defined]  # shown as metadata of the failed run
-        refused.plan = plan  # type: ignore[attr-defined]
-        return refused
-
-    # making
-
-    @contextmanager
-    def scratch(self, ref: Ref) -> Iterator[Path]:
-        """A new folder for one build; removed afterwards, and swept by a later command when this process dies."""
-        import shutil
-
-        base = self.workspace.local / "scratch"
-        base.mkdir(parents=True, exist_ok=True)
-        number = 0
-        while True:
-            folder = base / f"{scratch_name(ref)}.{os.getpid()}.{number}"
-            try:
-                folder.mkdir()
-                break
-            except FileExistsError:
-                number += 1
-        try:
-            yield folder
-        finally:
-            # A publication that failed half-way (a full disk) is completed from here by the next command.
-            if not self.publisher.intent_of(ref).exists():
-                shutil.rmtree(folder, ignore_errors=True)
-
-    def view(self, standing: Standing, folder: Path) -> View:
-        """The verified view of the artifact's inputs."""
-        upstream: dict[str, list[Path]] = {}
-        readers: dict[str, ItemReader] = {}
-        for declared in standing.node.recipe.inputs:
-            if declared.artifact is not None:
-                node = self.observer.graph.node(Ref(standing.node.ref.kind, standing.node.ref.store, declared.artifact))
-                upstream[declared.role] = self.places.local_outputs(
-                    node.store, node.recipe, folder / "inputs" / declared.role, standing.roles[declared.role].provenance
-                )
-                if node.recipe.items is not None:
-                    readers[declared.role] = self._reader(node, standing.roles[declared.role])
-        record = standing.record
-        fetched = folder / "inputs"
-        fetched.mkdir(exist_ok=True)
-        return View(
-            self.workspace.root,
-            standing.node.store,
-            self.checks.with_findings(standing.roles),
-            fetched,
-            upstream,
-            readers,
-            previous_digests={role: entry.digest for role, entry in record.inputs.items()} if record is not None else {},
-        )
-
-    def _reader(self, node: Node, held: RoleInput) -> ItemReader:
-        from assets.engine.items import ItemReader, record_reader
-
-        if not node.recipe.item_files:
-            return ItemReader(held.files, record_reader(self.places.item_records(node.ref)))
-        declared = node.recipe.outputs[0]
-
-        def read(key: str, oid: str) -> bytes:
-            spot = self.places.file_spot(node.store, (declared.place, f"{declared.path}/{key}"), oid)
-            return spot.storage.read(spot.path)
-
-        return ItemReader(held.files, read)
-
-    def make(self, standing: Standing, fingerprint: str, policy: Policy, progress: Progress, folder: Path) -> Made:
-        """The outputs of the fingerprint in `folder`: restored from the build cache, else built and kept there."""
-        recipe, ref = standing.node.recipe, standing.node.ref
-        if recipe.items is not None:
-            return self.make_items(standing, progress, folder, afresh=policy.force)
-        if policy.use_cache and not policy.force:
-            entry = self.cache.find(fingerprint, recipe)
-            if entry is not None:
-                progress(ref, "restore", None)
-                if self.cache.restore(entry, folder / "outputs"):
-                    return Made(folder, entry.outputs, entry.output_digest, entry.summary, "restored")
-        made = self.run(standing, progress, folder, fold=not policy.force)
-        if policy.use_cache:
-            self.cache.keep(CacheEntry(fingerprint, made.outputs, made.output_digest, made.summary), folder / "outputs")
-        return made
-
-    def make_items(self, standing: Standing, progress: Progress, folder: Path, *, afresh: bool = False) -> Made:
-        """The set of items in `folder`: only the stale ones are built, all of them with `afresh`."""
-        build, close = self.item_build(standing, progress, folder, afresh=afresh)
-        try:
-            return self.finish_items(standing, build, progress, folder)
-        finally:
-            close()
-
-    def item_build(
-        self, standing: Standing, progress: Progress, folder: Path, *, afresh: bool = False
-    ) -> tuple[ItemBuild, Callable[[], None]]:
-        """A build of a set of items, and what closes its records; `afresh` knows of no earlier result."""
-        from assets.engine.items import ItemBuild, ItemRecords, ours_by_oid
-
-        node = standing.node
-        progress(node.ref, "build", 0.0)
-        path = folder / "items.sqlite" if afresh else self.places.item_records(node.ref)
-        listed = standing.record.output_oids() if standing.record is not None and not afresh else {}
-        records = ItemRecords(path)
-        build = ItemBuild(
-            node.recipe,
-            prints.item_base(node.ref.kind, node.recipe, standing.parameters, standing.libraries),
-            self.view(standing, folder),
-            Scratch(folder),
-            standing.parameters,
-            records,
-            path.with_suffix(""),
-            ours_by_oid(node.recipe, standing.present, listed, lambda key, oid: self.places.file_spot(node.store, key, oid)),
-        )
-        return build, records.close
-
-    def finish_items(self, standing: Standing, build: ItemBuild, progress: Progress, folder: Path) -> Made:
-        """Run a build of a set of items to its end."""
-        from assets.engine.items import manifest_root, set_outputs
-
-        node = standing.node
-        done = build.run(lambda fraction: progress(node.ref, "build", fraction))
-        self._verify_upstream(standing)
-        summary = Summary(counts={"items": len(done.entries), "built": done.built, "removed": done.removed})
-        return Made(
-            folder,
-            set_outputs(node.recipe, done.entries),
-            manifest_root(done.entries),
-            summary.to_json(),
-            "built",
-            entries=tuple(sorted(done.entries)),
-            build=build,
-        )
-
-    def run(self, standing: Standing, progress: Progress, folder: Path, *, fold: bool = False) -> Made:
-        """Run the recipe's body in `folder`; raises InputChanged when an input was edited meanwhile.
-
-        With `fold`, a recipe that can is given its previous output and what changed since, where that is known.
-        """
-        recipe, ref = standing.node.recipe, standing.node.ref
-        if recipe.items is not None:
-            return self.make_items(standing, progress, folder, afresh=True)
-        progress(ref, "build", None)
-        scratch = Scratch(folder)
-        view = self.view(standing, folder)
-        try:
-            summary = self._body(standing, view, scratch, fold=fold)
-        except Exception:
-            # A body that stumbled over an edit in mid-read is no failure of the recipe.
-            view.verify()
-            raise
-        view.verify()
-        self._verify_upstream(standing)
-        outputs = tuple(sorted(collect_outputs(recipe, folder, scratch.written())))
-        if recipe.reproducibility is Reproducibility.BYTE_EQUAL:
-            digest = output_digest(recipe, outputs)
-        elif summary.digest is not None:
-            digest = summary.digest
-        else:
-            raise HeadwaterError(
-                f"the recipe {recipe.name} is {recipe.reproducibility} and returned no digest",
-                rule="output-digest-missing",
-                fix="this is an error in the recipe: report it",
-            )
-        return Made(folder, outputs, digest, summary.to_json(), "built", summary.pictures)
-
-    def _body(self, standing: Standing, view: View, scratch: Scratch, *, fold: bool) -> Summary:
-        recipe = standing.node.recipe
-        if fold and recipe.fold is not None:
-            from assets.engine.folded import deltas, previous_copy
-
-            changed = deltas(self.observer, standing)
-            previous = previous_copy(self.places, standing, scratch.folder / "previous") if changed is not None else None
-            if previous is not None:
-                folded: Summary = recipe.fold.load()(view, scratch, standing.parameters, previous, changed)
-                return folded
-        summary: Summary = recipe.body.load()(view, scratch, standing.parameters)
-        return summary
-
-    def _verify_upstream(self, standing: Standing) -> None:
-        """Raise InputChanged when what is read without the view's help is not what it was when the build began."""
-        for held in standing.roles.values():
-            for member in held.members:
-                if member.enumerate_files is not None and self.observer.source_changed(member):
-                    raise InputChanged(
-                        f"the source {member.ref} was changed while it was being read", rule="input-changed", fix="build again"
-                    )
-            if held.ref is not None and held.provenance is not None:
-                node = self.observer.graph.node(held.ref)
-                present = {key: here.oid for key, here in self.places.present(node.store, node.recipe, held.provenance).items()}
-                if present != held.provenance.output_oids():
-                    raise InputChanged(
-                        f"its input {held.ref} was changed while it was being read", rule="input-changed", fix="build again"
-                    )
-
     # records
 
     def _record(self, standing: Standing, fingerprint: str, made: Made, how: str, outputs: tuple[OutputFile, ...]) -> Provenance:
@@ -604,52 +273,24 @@ class Builder:
             self.records.write_manifest(made.output_digest, lambda: entries)
 
     def _keep_inputs(self, standing: Standing) -> None:
-        """Keep the text of the recipe's `keep` roles among the objects. Only a help for previews: what cannot be kept is not."""
+        """Keep the text of the recipe's `keep` roles instead of that of the build before. Only a help for previews: what cannot be
+        kept is not."""
         root = self.workspace.root.local_root
-        if root is None:
+        if root is None or not standing.node.recipe.keep:
             return
         prefix = f"{standing.node.store.root}/" if standing.node.store.root else ""
-        for role in standing.node.recipe.keep:
-            for path, oid, size in standing.roles[role].files:
-                if not self.workspace.objects.has(oid, size=size):
-                    with suppress(HeadwaterError, OSError):
-                        self.workspace.objects.put(root / (prefix + path), oid=oid)
-
-    def last_built(self, standing: Standing) -> Built | None:
-        """The last build as `preview` sees it, None when its manifests are gone."""
-        record = standing.record
-        if record is None:
-            return None
-        files: dict[str, dict[str, str]] = {}
-        for role, entry in record.inputs.items():
-            manifest = self.records.read_manifest(entry.root) if entry.root is not None else None
-            if manifest is None:
-                return None
-            files[role] = {path: oid for path, oid, _ in manifest}
-        outputs = {output.path: output.oid for output in record.outputs}
-        objects = self.workspace.objects
-        return Built(files, outputs, objects.has, objects.get)
-
-
-def output_digest(recipe: Recipe, outputs: tuple[OutputFile, ...]) -> str:
-    """The digest of byte-equal outputs: the oid of a single file, else that of the sorted list of paths and oids."""
-    if len(outputs) == 1 and not recipe.outputs[0].folder:
-        return outputs[0].oid
-    return json_oid([[output.path, output.oid] for output in sorted(outputs)])
-
-
-def run_config_yaml(ref: Ref, plan: str) -> str:
-    """The run config that agrees to one replacement, as the launchpad takes it."""
-    from schemas.ids import escape_name
-
-    operation = "__".join((ref.kind, escape_name(ref.store), ref.name))
-    return f'ops:\n  {operation}:\n    config:\n      confirm: ["{plan}"]'
+        kept = self.maker.kept(standing)
+        files = [file for role in standing.node.recipe.keep for file in standing.roles[role].files]
+        with suppress(HeadwaterError, OSError):
+            for path, oid, size in files:
+                if not kept.has(oid, size=size):
+                    kept.put(root / (prefix + path), oid=oid)
+            wanted = {oid for _, oid, _ in files}
+            for oid, _ in kept.list():
+                if oid not in wanted:
+                    kept.delete(oid)
 
 
 def _one_line(error: Exception) -> str:
     message = error.message if isinstance(error, HeadwaterError) else f"{type(error).__name__}: {error}"
     return message.splitlines()[0] if message else type(error).__name__
-
-
-def _silent(_ref: Ref, _phase: str, _fraction: float | None) -> None:
-    """No progress display."""

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from assets.engine.clean import Cleaned
     from assets.engine.explain import Explanation
     from assets.engine.verify import Verification
+    from assets.engine.view import Built
     from resources.workspace import Workspace
 
 _HEADLESS = Policy()
@@ -203,10 +204,14 @@ class Engine:
         built. Where someone else's file lies in the way, what would be built is built into the build cache to compare."""
         asked = []
         for ref in self.refs(select):
-            question = self.builder.foresee(ref)
+            question = self.builder.questions.foresee(ref)
             if question is not None:
                 asked.append(question)
         return asked
+
+    def last_built(self, ref: Ref) -> Built | None:
+        """What the last build of the artifact read and wrote, and the text it kept; None when that is not known any more."""
+        return self.builder.maker.last_built(self.observer.standing(ref))
 
     def ensure(self, ref: Ref) -> Outcome | None:
         """Build the artifact silently if nothing lies in its place, for commands that read it; None when it is there."""

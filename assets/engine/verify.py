@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from assets.engine.build import Builder, Made
+from assets.engine.build import Builder
+from assets.engine.make import Made
 from assets.engine.model import Outcome, Policy, Progress, Ref, Result
 from assets.engine.places import Key
 from assets.engine.provenance import OutputFile
@@ -68,8 +69,8 @@ def _differences(builder: Builder, standing: Standing, progress: Progress) -> li
     if not standing.fresh or standing.fingerprint is None:
         return [f"it is not up to date: {'; '.join(builder.observer.state(standing.node.ref).reasons)}"]
     differences = builder.cache.rotten(standing.fingerprint)
-    with builder.scratch(standing.node.ref) as folder:
-        made = builder.run(standing, progress, folder)
+    with builder.maker.scratch(standing.node.ref) as folder:
+        made = builder.maker.run(standing, progress, folder)
         return differences + compare(builder, standing, made)
 
 
@@ -131,7 +132,7 @@ def _close(builder: Builder, standing: Standing, made: Made) -> list[str]:
     """The differences past the declared tolerance, as the recipe finds them between two folders of outputs."""
     recipe = standing.node.recipe
     assert recipe.compare is not None
-    with builder.scratch(standing.node.ref) as folder:
+    with builder.maker.scratch(standing.node.ref) as folder:
         for key, here in standing.present.items():
             builder.places.fetch(standing.node.store, OutputFile(*key, here.oid, here.size), folder / key[1])
         found: Sequence[str] = recipe.compare.load()(folder, made.folder / "outputs")
@@ -168,10 +169,10 @@ def _adopt(builder: Builder, ref: Ref, progress: Progress, sample: int | None) -
         trouble = standing.trouble or f"its input {', '.join(str(other) for other in standing.stale_upstream)} is not up to date"
         return Outcome(ref, Result.BLOCKED, reasons=(f"{trouble}; build or adopt that first",))
     builder.checks.refuse_blocking(standing)
-    with builder.scratch(ref) as folder:
+    with builder.maker.scratch(ref) as folder:
         if standing.node.recipe.item_files:
             return _adopt_items(builder, standing, standing.fingerprint, progress, folder, sample)
-        made = builder.make(standing, standing.fingerprint, Policy(), progress, folder)
+        made = builder.maker.make(standing, standing.fingerprint, Policy(), progress, folder)
         differences = compare(builder, standing, made)
         if differences:
             return _not_adopted(ref, differences)
@@ -191,7 +192,7 @@ def _adopt_items(
     builder: Builder, standing: Standing, fingerprint: str, progress: Progress, folder: Path, sample: int | None
 ) -> Outcome:
     """Adopt the files of a set: those sampled are proven, the others are taken as they are; only the manifest is written."""
-    build, close = builder.item_build(standing, progress, folder)
+    build, close = builder.maker.item_build(standing, progress, folder)
     declared = standing.node.recipe.outputs[0]
     try:
         differences = build.adopt(
@@ -204,7 +205,7 @@ def _adopt_items(
         )
         if differences:
             return _not_adopted(standing.node.ref, differences[:_SHOWN])
-        made = builder.finish_items(standing, build, progress, folder)
+        made = builder.maker.finish_items(standing, build, progress, folder)
     finally:
         close()
     outcome = builder.place(standing, fingerprint, made, Policy(), progress)

@@ -1,0 +1,294 @@
+"""Make: the outputs of one fingerprint in a scratch folder, restored from the build cache or by running the recipe.
+
+What is made is proven to come from the inputs the fingerprint names. Whether it may replace what lies in its place is
+`assets.engine.questions`, putting it there `assets.engine.publish`. Light until a recipe runs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from assets.engine import fingerprint as prints
+from assets.engine.cache import BuildCache, CacheEntry
+from assets.engine.checks import Checks
+from assets.engine.graph import Node
+from assets.engine.model import Policy, Progress, Ref
+from assets.engine.places import MANIFEST, Key, Places, scratch_name
+from assets.engine.provenance import OutputFile, Records
+from assets.engine.publish import Publisher, collect_outputs
+from assets.engine.recipe import Recipe, Reproducibility, Summary
+from assets.engine.standing import Observer, Standing
+from assets.engine.view import Built, RoleInput, Scratch, View
+from schemas.errors import HeadwaterError, InputChanged
+from schemas.ids import escape_name
+from schemas.oid import json_oid
+
+if TYPE_CHECKING:
+    from assets.engine.items import ItemBuild, ItemReader
+    from resources.objects import ObjectStore
+    from resources.workspace import Workspace
+
+
+@dataclass(slots=True)
+class Made:
+    """Finished outputs in a scratch folder."""
+
+    folder: Path
+    outputs: tuple[OutputFile, ...]
+    output_digest: str
+    summary: dict[str, Any]
+    how: str
+    pictures: dict[str, bytes] = field(default_factory=dict)
+    entries: tuple[tuple[str, str, int], ...] | None = None
+    """(key, oid, size) of every item of a set, whose record lists the manifest alone."""
+    build: ItemBuild | None = None
+    """The build of a set of items."""
+
+    def recorded(self, outputs: tuple[OutputFile, ...]) -> tuple[OutputFile, ...]:
+        """Those of `outputs` that the record lists."""
+        return outputs if self.entries is None else tuple(one for one in outputs if one.path.endswith(f"/{MANIFEST}"))
+
+    def oids(self) -> dict[Key, str]:
+        return {output.key: output.oid for output in self.outputs}
+
+
+class Maker:
+    """Makes the outputs of artifacts of one workspace."""
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        observer: Observer,
+        places: Places,
+        records: Records,
+        publisher: Publisher,
+        cache: BuildCache,
+        checks: Checks,
+    ) -> None:
+        self.workspace = workspace
+        self.observer = observer
+        self.places = places
+        self.records = records
+        self.publisher = publisher
+        self.cache = cache
+        self.checks = checks
+
+    @contextmanager
+    def scratch(self, ref: Ref) -> Iterator[Path]:
+        """A new folder for one build; removed afterwards, and swept by a later command when this process dies."""
+        import shutil
+
+        base = self.workspace.local / "scratch"
+        base.mkdir(parents=True, exist_ok=True)
+        number = 0
+        while True:
+            folder = base / f"{scratch_name(ref)}.{os.getpid()}.{number}"
+            try:
+                folder.mkdir()
+                break
+            except FileExistsError:
+                number += 1
+        try:
+            yield folder
+        finally:
+            # A publication that failed half-way (a full disk) is completed from here by the next command.
+            if not self.publisher.intent_of(ref).exists():
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def view(self, standing: Standing, folder: Path) -> View:
+        """The verified view of the artifact's inputs."""
+        upstream: dict[str, list[Path]] = {}
+        readers: dict[str, ItemReader] = {}
+        for declared in standing.node.recipe.inputs:
+            if declared.artifact is not None:
+                node = self.observer.graph.node(Ref(standing.node.ref.kind, standing.node.ref.store, declared.artifact))
+                upstream[declared.role] = self.places.local_outputs(
+                    node.store, node.recipe, folder / "inputs" / declared.role, standing.roles[declared.role].provenance
+                )
+                if node.recipe.items is not None:
+                    readers[declared.role] = self._reader(node, standing.roles[declared.role])
+        record = standing.record
+        fetched = folder / "inputs"
+        fetched.mkdir(exist_ok=True)
+        return View(
+            self.workspace.root,
+            standing.node.store,
+            self.checks.with_findings(standing.roles),
+            fetched,
+            upstream,
+            readers,
+            previous_digests={role: entry.digest for role, entry in record.inputs.items()} if record is not None else {},
+        )
+
+    def _reader(self, node: Node, held: RoleInput) -> ItemReader:
+        from assets.engine.items import ItemReader, record_reader
+
+        if not node.recipe.item_files:
+            return ItemReader(held.files, record_reader(self.places.item_records(node.ref)))
+        declared = node.recipe.outputs[0]
+
+        def read(key: str, oid: str) -> bytes:
+            spot = self.places.file_spot(node.store, (declared.place, f"{declared.path}/{key}"), oid)
+            return spot.storage.read(spot.path)
+
+        return ItemReader(held.files, read)
+
+    def make(self, standing: Standing, fingerprint: str, policy: Policy, progress: Progress, folder: Path) -> Made:
+        """The outputs of the fingerprint in `folder`: restored from the build cache, else built and kept there."""
+        recipe, ref = standing.node.recipe, standing.node.ref
+        if recipe.items is not None:
+            return self.make_items(standing, progress, folder, afresh=policy.force)
+        if policy.use_cache and not policy.force:
+            entry = self.cache.find(fingerprint, recipe)
+            if entry is not None:
+                progress(ref, "restore", None)
+                if self.cache.restore(entry, folder / "outputs"):
+                    return Made(folder, entry.outputs, entry.output_digest, entry.summary, "restored")
+        made = self.run(standing, progress, folder, fold=not policy.force)
+        if policy.use_cache:
+            self.cache.keep(CacheEntry(fingerprint, made.outputs, made.output_digest, made.summary), folder / "outputs")
+        return made
+
+    def make_items(self, standing: Standing, progress: Progress, folder: Path, *, afresh: bool = False) -> Made:
+        """The set of items in `folder`: only the stale ones are built, all of them with `afresh`."""
+        build, close = self.item_build(standing, progress, folder, afresh=afresh)
+        try:
+            return self.finish_items(standing, build, progress, folder)
+        finally:
+            close()
+
+    def item_build(
+        self, standing: Standing, progress: Progress, folder: Path, *, afresh: bool = False
+    ) -> tuple[ItemBuild, Callable[[], None]]:
+        """A build of a set of items, and what closes its records; `afresh` knows of no earlier result."""
+        from assets.engine.items import ItemBuild, ItemRecords, ours_by_oid
+
+        node = standing.node
+        progress(node.ref, "build", 0.0)
+        path = folder / "items.sqlite" if afresh else self.places.item_records(node.ref)
+        listed = standing.record.output_oids() if standing.record is not None and not afresh else {}
+        records = ItemRecords(path)
+        build = ItemBuild(
+            node.recipe,
+            prints.item_base(node.ref.kind, node.recipe, standing.parameters, standing.libraries),
+            self.view(standing, folder),
+            Scratch(folder),
+            standing.parameters,
+            records,
+            path.with_suffix(""),
+            ours_by_oid(node.recipe, standing.present, listed, lambda key, oid: self.places.file_spot(node.store, key, oid)),
+        )
+        return build, records.close
+
+    def finish_items(self, standing: Standing, build: ItemBuild, progress: Progress, folder: Path) -> Made:
+        """Run a build of a set of items to its end."""
+        from assets.engine.items import manifest_root, set_outputs
+
+        node = standing.node
+        done = build.run(lambda fraction: progress(node.ref, "build", fraction))
+        self._verify_upstream(standing)
+        summary = Summary(counts={"items": len(done.entries), "built": done.built, "removed": done.removed})
+        return Made(
+            folder,
+            set_outputs(node.recipe, done.entries),
+            manifest_root(done.entries),
+            summary.to_json(),
+            "built",
+            entries=tuple(sorted(done.entries)),
+            build=build,
+        )
+
+    def run(self, standing: Standing, progress: Progress, folder: Path, *, fold: bool = False) -> Made:
+        """Run the recipe's body in `folder`; raises InputChanged when an input was edited meanwhile.
+
+        With `fold`, a recipe that can is given its previous output and what changed since, where that is known.
+        """
+        recipe, ref = standing.node.recipe, standing.node.ref
+        if recipe.items is not None:
+            return self.make_items(standing, progress, folder, afresh=True)
+        progress(ref, "build", None)
+        scratch = Scratch(folder)
+        view = self.view(standing, folder)
+        try:
+            summary = self._body(standing, view, scratch, fold=fold)
+        except Exception:
+            # A body that stumbled over an edit in mid-read is no failure of the recipe.
+            view.verify()
+            raise
+        view.verify()
+        self._verify_upstream(standing)
+        outputs = tuple(sorted(collect_outputs(recipe, folder, scratch.written())))
+        if recipe.reproducibility is Reproducibility.BYTE_EQUAL:
+            digest = output_digest(recipe, outputs)
+        elif summary.digest is not None:
+            digest = summary.digest
+        else:
+            raise HeadwaterError(
+                f"the recipe {recipe.name} is {recipe.reproducibility} and returned no digest",
+                rule="output-digest-missing",
+                fix="this is an error in the recipe: report it",
+            )
+        return Made(folder, outputs, digest, summary.to_json(), "built", summary.pictures)
+
+    def _body(self, standing: Standing, view: View, scratch: Scratch, *, fold: bool) -> Summary:
+        recipe = standing.node.recipe
+        if fold and recipe.fold is not None:
+            from assets.engine.folded import deltas, previous_copy
+
+            changed = deltas(self.observer, standing)
+            previous = previous_copy(self.places, standing, scratch.folder / "previous") if changed is not None else None
+            if previous is not None:
+                folded: Summary = recipe.fold.load()(view, scratch, standing.parameters, previous, changed)
+                return folded
+        summary: Summary = recipe.body.load()(view, scratch, standing.parameters)
+        return summary
+
+    def _verify_upstream(self, standing: Standing) -> None:
+        """Raise InputChanged when what is read without the view's help is not what it was when the build began."""
+        for held in standing.roles.values():
+            for member in held.members:
+                if member.enumerate_files is not None and self.observer.source_changed(member):
+                    raise InputChanged(
+                        f"the source {member.ref} was changed while it was being read", rule="input-changed", fix="build again"
+                    )
+            if held.ref is not None and held.provenance is not None:
+                node = self.observer.graph.node(held.ref)
+                present = {key: here.oid for key, here in self.places.present(node.store, node.recipe, held.provenance).items()}
+                if present != held.provenance.output_oids():
+                    raise InputChanged(
+                        f"its input {held.ref} was changed while it was being read", rule="input-changed", fix="build again"
+                    )
+
+    def last_built(self, standing: Standing) -> Built | None:
+        """The last build as `preview` sees it, None when its manifests are gone."""
+        record = standing.record
+        if record is None:
+            return None
+        files: dict[str, dict[str, str]] = {}
+        for role, entry in record.inputs.items():
+            manifest = self.records.read_manifest(entry.root) if entry.root is not None else None
+            if manifest is None:
+                return None
+            files[role] = {path: oid for path, oid, _ in manifest}
+        outputs = {output.path: output.oid for output in record.outputs}
+        kept = self.kept(standing)
+        return Built(files, outputs, kept.has, kept.get)
+
+    def kept(self, standing: Standing) -> ObjectStore:
+        """Where the text is kept that an artifact was last built from (`Recipe.keep`)."""
+        from resources.objects import ObjectStore
+
+        ref = standing.node.ref
+        return ObjectStore(self.workspace.state, f"kept/{ref.kind}/{escape_name(ref.store)}/{ref.name}")
+
+
+def output_digest(recipe: Recipe, outputs: tuple[OutputFile, ...]) -> str:
+    """The digest of byte-equal outputs: the oid of a single file, else that of the sorted list of paths and oids."""
+    if len(outputs) == 1 and not recipe.outputs[0].folder:
+        return outputs[0].oid
+    return json_oid([[output.path, output.oid] for output in sorted(outputs)])
