@@ -273,8 +273,8 @@ class Builder:
             self.records.write_manifest(made.output_digest, lambda: entries)
 
     def _keep_inputs(self, standing: Standing) -> None:
-        """Keep the text of the recipe's `keep` roles instead of that of the build before. Only a help for previews: what cannot be
-        kept is not."""
+        """Keep the text of the recipe's `keep` roles instead of that of the build before. Only a help for previews: what cannot
+        be kept is not."""
         root = self.workspace.root.local_root
         if root is None or not standing.node.recipe.keep:
             return

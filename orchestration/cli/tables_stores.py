@@ -75,8 +75,7 @@ class Opened:
         """The text the database was last built from, and the oid of the file that made, when both are still known."""
         from assets.tables.plan import kept_text
 
-        engine = self.app.engine()
-        return kept_text(engine.builder.last_built(engine.observer.standing(self.ref())), self.prefix)
+        return kept_text(self.app.engine().last_built(self.ref()), self.prefix)
 
     def settle(self) -> Outcome:
         """After text and database were brought to say the same: prove it, and let the engine know the file as its own.

@@ -392,3 +392,12 @@ def test_export_from_a_database_of_unknown_origin_asks(work: Path, run: Run) -> 
     assert (work / "shop/data/person.csv").read_text() == PERSON
     assert run("export", "--yes")[0] == 0
     assert (work / "shop/data/person.csv").read_text() == PERSON.replace("4,,\n", "")
+
+
+def test_the_text_of_the_last_build_is_kept_and_only_that(work: Path, run: Run) -> None:
+    quick_build(run)
+    for number in (3, 4):
+        assert run("exec", f"INSERT INTO city VALUES ({number}, 'X')")[0] == 0
+    kept = [path for path in (work / ".headwater/kept").rglob("*") if path.is_file()]
+    texts = [work / "shop" / name for name in ("project.yaml", "data/city.csv", "data/person.csv")]
+    assert sorted(path.read_bytes() for path in kept) == sorted(path.read_bytes() for path in texts)
