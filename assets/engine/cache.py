@@ -195,10 +195,15 @@ class BuildCache:
             return False
         for output in entry.outputs:
             self.objects.put(folder / output.path, oid=output.oid)
-        self.storage.write(entry_path(entry.fingerprint), canonical_json(entry.to_json()))
-        self._used([entry])
-        self.trim()
+        self._enter(entry)
         return True
+
+    def _enter(self, entry: CacheEntry) -> None:
+        """Write an entry whose objects are there, as the one used last, and keep to the cap."""
+        self.storage.write(entry_path(entry.fingerprint), canonical_json(entry.to_json()))
+        with self._index() as index:
+            _note(index, [entry])
+            self._trim(index, self.workspace.config.cache_max_size)
 
     def forget(self, entry: CacheEntry) -> None:
         """Drop an entry and the damaged ones of its objects; the whole ones are dropped by the next `gc`."""
@@ -216,15 +221,17 @@ class BuildCache:
 
     def trim(self, max_size: int | None = None) -> list[str]:
         """Drop the entries unused for longest until the objects fit the cap; returns the dropped fingerprints."""
-        cap = self.workspace.config.cache_max_size if max_size is None else max_size
-        dropped: list[str] = []
         with self._index() as index:
-            while self._size(index) > cap:
-                oldest = index.execute("SELECT fingerprint FROM entry ORDER BY used, fingerprint LIMIT 1").fetchone()
-                if oldest is None:
-                    break
-                self._drop(index, oldest[0])
-                dropped.append(oldest[0])
+            return self._trim(index, self.workspace.config.cache_max_size if max_size is None else max_size)
+
+    def _trim(self, index: sqlite3.Connection, cap: int) -> list[str]:
+        dropped: list[str] = []
+        while self._size(index) > cap:
+            oldest = index.execute("SELECT fingerprint FROM entry ORDER BY used, fingerprint LIMIT 1").fetchone()
+            if oldest is None:
+                break
+            self._drop(index, oldest[0])
+            dropped.append(oldest[0])
         return dropped
 
     @staticmethod
@@ -251,18 +258,34 @@ class BuildCache:
 
         path = self.workspace.local / "cache.sqlite"
         path.parent.mkdir(parents=True, exist_ok=True)
-        with closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as index:
+        try:
+            index = self._opened(path)
+        except sqlite3.DatabaseError:
+            path.unlink(missing_ok=True)
+            index = self._opened(path)
+        with closing(index):
             try:
-                index.execute("BEGIN IMMEDIATE")
-                made = index.execute("PRAGMA user_version").fetchone()[0] != FORMAT
-                if made:
-                    self._rebuild(index)
                 yield index
             except BaseException:
                 if index.in_transaction:
                     index.execute("ROLLBACK")
                 raise
             index.execute("COMMIT")
+
+    def _opened(self, path: Path) -> sqlite3.Connection:
+        """The index in a transaction. It is never flushed: after a power cut it is made again or a little out of date."""
+        import sqlite3
+
+        index = sqlite3.connect(path, timeout=30, isolation_level=None)
+        try:
+            index.execute("PRAGMA synchronous = OFF")
+            index.execute("BEGIN IMMEDIATE")
+            if index.execute("PRAGMA user_version").fetchone()[0] != FORMAT:
+                self._rebuild(index)
+        except BaseException:
+            index.close()
+            raise
+        return index
 
     def _rebuild(self, index: sqlite3.Connection) -> None:
         """The index is a hint: when it is new, lost or of another format it is made again from the entries."""
@@ -342,9 +365,7 @@ class BuildCache:
                         self.objects.put(local, oid=output.oid)
                 except FileNotFoundError:
                     return None
-        self.storage.write(entry_path(fingerprint), canonical_json(entry.to_json()))
-        self._used([entry])
-        self.trim()
+        self._enter(entry)
         return entry
 
     @contextmanager

@@ -109,6 +109,8 @@ class Difference:
     only_in_output: int = 0
     """Records that exist only in the present output and would be lost."""
     data: dict[str, Any] = field(default_factory=dict)
+    equal: bool = False
+    """Whether the present output says the same as what would be built, so that replacing our own needs no question."""
 
 
 class Ownership(StrEnum):

@@ -50,7 +50,8 @@ class Questions:
         ownership = worst(standing.whose)
         try:
             if ownership is Ownership.OURS:
-                return self.question(standing, ownership, plan) if self.confirm(standing) is Confirm.ALWAYS else None
+                question = self.question(standing, ownership, plan) if self.confirm(standing) is Confirm.ALWAYS else None
+                return None if question is None or question.difference.equal else question
             self.checks.refuse_blocking(standing)
             with self.maker.scratch(ref) as folder:
                 made = self.maker.make(standing, standing.fingerprint, Policy(), _silent, folder)
@@ -89,7 +90,10 @@ class Questions:
 
     def ask(self, standing: Standing, ownership: Ownership, plan: str, policy: Policy) -> None:
         assert policy.ask is not None
-        if not policy.ask(self.question(standing, ownership, plan)):
+        question = self.question(standing, ownership, plan)
+        if ownership is Ownership.OURS and question.difference.equal:
+            return
+        if not policy.ask(question):
             raise Refused(
                 f"{', '.join(self._paths(standing))} was left as it is",
                 rule="replacement-declined",

@@ -111,6 +111,7 @@ def difference(text: Version, compared: Comparison, rows: int, name: str) -> Dif
             "removed": lost,
             "differences": compared.to_json(),
         },
+        equal=compared.equal,
     )
 
 

@@ -91,7 +91,13 @@ def database_content(path: Path) -> str:
 
 
 def database_preview(view: View, paths: list[Path]) -> Difference:
-    return Difference(f"{len(view.files('words'))} rows will be recreated", [path.name for path in paths])
+    texts = {file.path: view.read("words", file.path).decode() for file in view.files("words")}
+    try:
+        with closing(sqlite3.connect(f"file:{paths[0]}?mode=ro", uri=True)) as connection:
+            equal = dict(connection.execute("SELECT path, text FROM word").fetchall()) == texts
+    except sqlite3.Error:
+        equal = False
+    return Difference(f"{len(texts)} rows will be recreated", [path.name for path in paths], equal=equal)
 
 
 def database_free(path: Path) -> None:

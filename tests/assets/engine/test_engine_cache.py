@@ -113,8 +113,11 @@ def test_an_output_larger_than_the_cache_is_built_and_not_kept(root: Path) -> No
 
 def test_a_lost_index_of_use_is_made_again(root: Path) -> None:
     engine_on(root).build()
-    (root / ".headwater/local/cache.sqlite").unlink()
+    index = root / ".headwater/local/cache.sqlite"
     before = engine_on(root).cache.stats()
+    index.write_bytes(b"not a database " * 100)
+    assert engine_on(root).cache.gc() == (0, 0)
+    index.unlink()
     assert engine_on(root).cache.gc() == (0, 0)
     assert engine_on(root).cache.stats() == before
 

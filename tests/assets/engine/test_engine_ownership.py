@@ -154,6 +154,19 @@ def test_a_terminal_asks_with_a_diff_before_replacing_our_database(root: Path, a
     assert ((root / "a/words.db").read_bytes() == before) is not answer
 
 
+def test_our_database_is_replaced_without_a_question_when_it_says_the_same(root: Path) -> None:
+    build(root, DATABASE)
+    record = root / ".headwater/provenance/letters/a/database.json"
+    record.write_bytes(record.read_bytes().replace(b'"fingerprint":"blake3:', b'"fingerprint":"blake3:0'))
+
+    def never(_question: Question) -> bool:
+        raise AssertionError("asked")
+
+    assert engine_on(root).status(["*/database"])[0].freshness is Freshness.STALE
+    assert engine_on(root).questions(["*/database"]) == []
+    assert build(root, DATABASE, Policy(ask=never)).error is None
+
+
 def test_a_store_may_turn_the_question_off_and_on(root: Path) -> None:
     asked: list[Question] = []
 
