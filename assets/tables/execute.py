@@ -125,6 +125,8 @@ def connect(path: Path) -> apsw.Connection:
         if connection.execute("PRAGMA foreign_keys").get != 1:
             raise HeadwaterError("this SQLite does not enforce foreign keys", rule="sqlite-foreign-keys")
         connection.execute("PRAGMA synchronous=FULL")
+        # Back in Python now and then, an endless query can be interrupted.
+        connection.set_progress_handler(lambda: False, 100_000)
     except apsw.Error as error:
         connection.close()
         raise unreadable(path, error) from None

@@ -114,4 +114,5 @@ def textconv(app: App, file: str) -> None:
     from resources.tables.merge import as_text
 
     del app
-    sys.stdout.write(as_text(Path(file).read_bytes()))
+    # git wants the bytes of the text, whatever the terminal's encoding is.
+    sys.stdout.buffer.write(as_text(Path(file).read_bytes()).encode())

@@ -401,3 +401,27 @@ def test_the_text_of_the_last_build_is_kept_and_only_that(work: Path, run: Run) 
     kept = [path for path in (work / ".headwater/kept").rglob("*") if path.is_file()]
     texts = [work / "shop" / name for name in ("project.yaml", "data/city.csv", "data/person.csv")]
     assert sorted(path.read_bytes() for path in kept) == sorted(path.read_bytes() for path in texts)
+
+
+def test_a_history_with_two_heads_is_rebased(work: Path, run: Run) -> None:
+    names = ("history.log", "data/city.csv", "data/person.csv", "playground.db")
+    quick_build(run)
+    assert run("exec", "INSERT INTO city VALUES (3, 'Cork')")[0] == 0
+    parent = {name: (work / "shop" / name).read_bytes() for name in names}
+    assert run("exec", "INSERT INTO city VALUES (4, 'Dax')")[0] == 0
+    ours = (work / "shop/history.log").read_bytes()
+    for name, data in parent.items():
+        (work / "shop" / name).write_bytes(data)
+    shutil.rmtree(work / ".headwater/history/last")
+    assert run("exec", "DELETE FROM person WHERE id = 4")[0] == 0
+    theirs = (work / "shop/history.log").read_bytes()[len(parent["history.log"]) :]
+    (work / "shop/history.log").write_bytes(ours + theirs)
+    (work / "shop/data/city.csv").write_text(CITY + "3,Cork\n4,Dax\n")
+    for command in (["replay"], ["exec", "DELETE FROM person WHERE id = 3"]):
+        code, _, err = run(*command)
+        assert code == 1
+        assert "two heads" in err or "differ" in err
+    assert "two heads" in run("history")[2]
+    code, out, _ = run("replay", "--rebase")
+    assert (code, "the text is exactly that" in out) == (0, True)
+    assert (work / "shop/history.log.forked").read_bytes() == ours + theirs
