@@ -67,19 +67,17 @@ def build(app: App, select: tuple[str, ...], force: bool, yes: bool, confirm: tu
 
 def run(app: App, refs: Sequence[Ref], policy: Policy) -> list[Outcome]:
     """Build `refs` through Dagster in this process, showing each outcome as it comes; also what other commands build with."""
-    from orchestration.launch import run_build
-
     if not refs:
         return []
-    shown: set[Ref] = set()
     with app.progress("build", len(refs)) as bar:
+        bar.show("loading Dagster", at_once=True)
+        from orchestration.launch import run_build
 
         def progress(ref: Ref, phase: str, fraction: float | None) -> None:
             app.raise_if_stopped()
             bar.show(f"{ref} {phase}", fraction)
 
         def done(outcome: Outcome) -> None:
-            shown.add(outcome.ref)
             show_outcome(app, outcome)
             bar.advance()
 

@@ -36,12 +36,16 @@ class Bar:
         self.done += by
         self.show(text, 0.0)
 
-    def show(self, text: str, fraction: float | None = None) -> None:
-        """Say what is being worked on, and how far (0 to 1) that one thing is."""
+    def show(self, text: str, fraction: float | None = None, *, at_once: bool = False) -> None:
+        """Say what is being worked on, and how far (0 to 1) that one thing is.
+
+        `at_once` draws without waiting, before a step that is known to be long and cannot report.
+        """
         self._text = text
         self._fraction = min(1.0, max(0.0, fraction or 0.0))
         now = time.monotonic()
-        if self._shown and now - self._started >= APPEARS_AFTER and now - self._drawn_at >= _REDRAW_EVERY:
+        due = now - self._started >= APPEARS_AFTER and now - self._drawn_at >= _REDRAW_EVERY
+        if self._shown and (due or at_once):
             self._drawn_at = now
             self._draw()
 

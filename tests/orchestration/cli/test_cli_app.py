@@ -54,6 +54,12 @@ def test_the_bar_stays_away_from_work_of_less_than_a_second(clock: Clock) -> Non
     assert _text(stream) == ""
 
 
+def test_the_bar_can_be_shown_at_once(clock: Clock) -> None:
+    stream = _stream()
+    Bar("build", 4, stream, shown=True, color=False).show("loading", at_once=True)
+    assert "0/4 loading" in _text(stream)
+
+
 def test_the_bar_shows_how_far_and_clears_its_line(clock: Clock) -> None:
     stream = _stream()
     bar = Bar("build", 4, stream, shown=True, color=False)

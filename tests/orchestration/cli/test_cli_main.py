@@ -187,6 +187,25 @@ def test_signals_end_a_long_query_with_their_exit_code(
     assert run("query", "SELECT 1 AS one", "--json").records == [{"one": 1}]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("delay", [0.5, 2.0, 3.0, 4.0, 5.0])
+def test_an_interrupted_build_is_finished_by_the_next(workspace: Path, run: Callable[..., Ran], delay: float) -> None:
+    process = start("build")
+    try:
+        time.sleep(delay)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode in (0, 130, -signal.SIGINT)
+    assert "Traceback" not in err or process.returncode == -signal.SIGINT
+    assert run("status").code == 0
+    assert program("build").returncode == 0
+    assert run("status", "--exit-code").code == 0
+    assert not list(workspace.glob("**/*.tmp"))
+
+
 def test_no_terminal_codes_when_not_at_a_terminal(run: Callable[..., Ran], workspace: Path) -> None:
     assert "\x1b" not in run("status").out
 
