@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from assets.engine.places import SIDECARS
 from assets.engine.provenance import OutputFile
-from assets.engine.recipe import Place, Recipe
+from assets.engine.recipe import Recipe
 from resources.objects import ObjectStore
 from resources.storage.base import Storage
 from schemas.canonical import canonical_json
@@ -97,17 +97,6 @@ def fits(entry: CacheEntry, recipe: Recipe) -> bool:
         if any(output.path.endswith(suffix) for suffix in SIDECARS):
             return False
     return not files
-
-
-@dataclass(frozen=True, slots=True)
-class CacheStats:
-    """Entries, objects and bytes of the local build cache, its cap in bytes, and the remote it is shared through."""
-
-    entries: int
-    objects: int
-    size: int
-    max_size: int
-    remote: str | None
 
 
 class BuildCache:
@@ -233,6 +222,17 @@ class BuildCache:
             self._drop(index, oldest[0])
             dropped.append(oldest[0])
         return dropped
+
+    def kept_within(self, cap: int) -> set[str]:
+        """The fingerprints that a trim to `cap` bytes would leave; nothing is dropped."""
+        with self._index() as index:
+            order = [row[0] for row in index.execute("SELECT fingerprint FROM entry ORDER BY used DESC, fingerprint DESC")]
+            sizes: dict[str, int] = {}
+            for number, fingerprint in enumerate(order):
+                sizes |= dict(index.execute("SELECT oid, size FROM part WHERE fingerprint = ?", (fingerprint,)).fetchall())
+                if sum(sizes.values()) > cap:
+                    return set(order[:number])
+        return set(order)
 
     @staticmethod
     def _size(index: sqlite3.Connection) -> int:
@@ -380,54 +380,6 @@ class BuildCache:
             objects.fetch(oid, target)
             yield target
 
-    # upkeep
-
-    def gc(self, *, max_size: int | None = None, dry_run: bool = False) -> tuple[int, int]:
-        """Trim to the cap and delete objects no entry names; returns (objects, bytes) deleted or, dry, to be deleted."""
-        if not dry_run:
-            before = dict(self.objects.list())
-            self.trim(max_size)
-            named = self._named()
-            for oid in self.objects.list():
-                if oid[0] not in named:
-                    self.objects.delete(oid[0])
-            left = dict(self.objects.list())
-            gone = [size for oid, size in before.items() if oid not in left]
-            return len(gone), sum(gone)
-        named = self._named()
-        loose = [size for oid, size in self.objects.list() if oid not in named]
-        return len(loose), sum(loose)
-
-    def _named(self) -> set[str]:
-        return {output.oid for entry in entries_in(self.storage) for output in entry.outputs} | self.pinned()
-
-    def stats(self) -> CacheStats:
-        """Counts and bytes of the local cache."""
-        sizes = [size for _, size in self.objects.list()]
-        config = self.workspace.config
-        return CacheStats(
-            sum(1 for _ in entries_in(self.storage)), len(sizes), sum(sizes), config.cache_max_size, config.cache_remote
-        )
-
-    def verify(self) -> list[str]:
-        """Re-hash every object; damaged ones are deleted with the entries that name them. Returns the damaged oids."""
-        damaged = []
-        for oid, _ in list(self.objects.list()):
-            try:
-                self.objects.verify(oid)
-            except FileNotFoundError:
-                continue
-            except HeadwaterError:
-                damaged.append(oid)
-        if damaged:
-            bad = set(damaged)
-            for entry in list(entries_in(self.storage)):
-                if any(output.oid in bad for output in entry.outputs):
-                    self.forget(entry)
-            for oid in damaged:
-                self.objects.delete(oid)
-        return damaged
-
 
 def _read_entry(storage: Storage, fingerprint: str) -> CacheEntry | None:
     try:
@@ -448,11 +400,3 @@ def _note(index: sqlite3.Connection, entries: Iterable[CacheEntry]) -> None:
             "INSERT OR IGNORE INTO part VALUES (?, ?, ?)",
             [(entry.fingerprint, output.oid, output.size) for output in entry.outputs],
         )
-
-
-def place_of(recipe: Recipe, path: str) -> Place:
-    """The place of the declared output that `path` is, or lies in."""
-    for output in recipe.outputs:
-        if path == output.path or (output.folder and path.startswith(f"{output.path}/")):
-            return output.place
-    raise KeyError(path)

@@ -1,12 +1,25 @@
-"""What `headwater cache` does: the build cache of one engine, addressed by selections of artifacts."""
+"""What `headwater cache` does: share, trim and check the build cache of one engine, addressed by selections of artifacts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from assets.engine.cache import BuildCache, CacheStats
+from assets.engine.cache import BuildCache, entries_in
 from assets.engine.model import Ref
 from assets.engine.standing import Observer
+from schemas.errors import HeadwaterError
+
+
+@dataclass(frozen=True, slots=True)
+class CacheStats:
+    """Entries, objects and bytes of the local build cache, its cap in bytes, and the remote it is shared through."""
+
+    entries: int
+    objects: int
+    size: int
+    max_size: int
+    remote: str | None
 
 
 class SharedCache:
@@ -37,13 +50,42 @@ class SharedCache:
         return self._cache.pull(wanted, progress)
 
     def gc(self, *, max_size: int | None = None, dry_run: bool = False) -> tuple[int, int]:
-        """Trim to the cap and delete what no build names; (objects, bytes) deleted, or to be deleted."""
-        return self._cache.gc(max_size=max_size, dry_run=dry_run)
+        """Trim to the cap and delete objects no entry names; returns (objects, bytes) deleted or, dry, to be deleted."""
+        cache = self._cache
+        cap = cache.workspace.config.cache_max_size if max_size is None else max_size
+        before = dict(cache.objects.list())
+        kept = cache.kept_within(cap)
+        named = {output.oid for entry in entries_in(cache.storage) if entry.fingerprint in kept for output in entry.outputs}
+        gone = [oid for oid in before if oid not in named | cache.pinned()]
+        if not dry_run:
+            cache.trim(cap)
+            for oid in gone:
+                cache.objects.delete(oid)
+        return len(gone), sum(before[oid] for oid in gone)
 
     def stats(self) -> CacheStats:
-        """How much the cache holds."""
-        return self._cache.stats()
+        """Counts and bytes of the local cache."""
+        sizes = [size for _, size in self._cache.objects.list()]
+        config = self._cache.workspace.config
+        return CacheStats(
+            sum(1 for _ in entries_in(self._cache.storage)), len(sizes), sum(sizes), config.cache_max_size, config.cache_remote
+        )
 
     def verify(self) -> list[str]:
-        """Re-hash every object and drop the damaged ones; returns their oids."""
-        return self._cache.verify()
+        """Re-hash every object; damaged ones are deleted with the entries that name them. Returns the damaged oids."""
+        damaged = []
+        for oid, _ in list(self._cache.objects.list()):
+            try:
+                self._cache.objects.verify(oid)
+            except FileNotFoundError:
+                continue
+            except HeadwaterError:
+                damaged.append(oid)
+        if damaged:
+            bad = set(damaged)
+            for entry in list(entries_in(self._cache.storage)):
+                if any(output.oid in bad for output in entry.outputs):
+                    self._cache.forget(entry)
+            for oid in damaged:
+                self._cache.objects.delete(oid)
+        return damaged

@@ -130,6 +130,10 @@ def test_gc_trims_and_deletes_what_nothing_names(root: Path) -> None:
     assert engine.workspace.objects.has(loose)
     assert engine.cache.gc() == (1, 16)
     assert not engine.workspace.objects.has(loose)
+    dry = engine.cache.gc(max_size=10, dry_run=True)
+    assert engine.cache.stats().entries == 5
+    assert engine.cache.gc(max_size=10) == dry
+    assert engine.cache.stats().size <= 10
     engine.cache.gc(max_size=0)
     assert (engine.cache.stats().entries, engine.cache.stats().size) == (0, 0)
 
