@@ -11,7 +11,7 @@ from orchestration.cli.app import App, command
 from schemas.errors import HeadwaterError, UsageError
 
 if TYPE_CHECKING:
-    from orchestration.cli.app import Group
+    from orchestration.cli.groups import Group
 
 KIND_COMMANDS = ("tables",)
 """Kinds whose own `init` command starts a store."""
@@ -53,7 +53,8 @@ def init(context: click.Context, kind: str | None, path: str | None) -> None:
 
 
 def _kind_group(context: click.Context, kind: str) -> Group:
-    from orchestration.cli.app import Group, cli
+    from orchestration.cli.app import cli
+    from orchestration.cli.groups import Group
 
     found = cli.get_command(context, kind)
     assert isinstance(found, Group)
