@@ -29,6 +29,8 @@ LINE_LIMIT = 64 << 20
 INLINE_LIMIT = 1 << 20
 """Bytes of packed text that a record may carry per file; larger changes are recorded by digest only."""
 _COMPRESS_FROM = 4096
+_HOPELESS = 32
+"""Times the limit that text may have before packing it is not even tried."""
 
 EMPTY = rule("history-empty", Severity.ERROR, "history.log starts with its header line.")
 LINE = rule("history-line", Severity.ERROR, "Every line of history.log is one complete JSON record.")
@@ -155,6 +157,8 @@ def splice(path: str, old: bytes | None, new: bytes | None) -> Splice:
             return Splice(path=path, at=at, cut=cut, put=middle.decode())
         except UnicodeDecodeError:
             pass
+    if len(middle) > _HOPELESS * INLINE_LIMIT:
+        return Splice(path=path, oid=bytes_oid(new))
     packed = base64.b64encode(zlib.compress(middle, 6)).decode()
     if len(packed) > INLINE_LIMIT:
         return Splice(path=path, oid=bytes_oid(new))

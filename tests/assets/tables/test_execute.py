@@ -431,3 +431,35 @@ def test_a_database_somebody_else_writes_to_is_said_to_be_busy(shop: Shop, monke
     other.close()
     assert caught.value.rule == "sqlite-busy"
     assert shop.read("data/note.csv") == FILES["data/note.csv"]
+
+
+def test_generated_columns_never_reach_the_text(tmp_path: Path) -> None:
+    project = b"""\
+version: 1
+tables:
+  line:
+    columns:
+      total: {type: integer, generated: "price * pieces"}
+      price: {type: integer}
+      id: {type: text}
+      pieces: {type: integer}
+    primary_key: [id]
+"""
+    (tmp_path / "headwater.toml").write_text("version = 1\n")
+    (tmp_path / "shop/data").mkdir(parents=True)
+    (tmp_path / "shop/project.yaml").write_bytes(project)
+    (tmp_path / "shop/data/line.csv").write_bytes(b"price,id,pieces\n3,a,2\n4,b,1\n")
+    journal = Journal(open_workspace(tmp_path), Store("tables", "shop", "shop"), "ada")
+    database = tmp_path / "shop/playground.db"
+    with scratch_database(journal.text()) as made:
+        shutil.copy(made, database)
+    applied = run(
+        journal, database, "UPDATE line SET pieces = 5 WHERE id = 'b' RETURNING total; INSERT INTO line VALUES (1,'c',1)"
+    )
+    assert applied.results[0].rows == [(20,)]
+    assert (tmp_path / "shop/data/line.csv").read_bytes() == b"price,id,pieces\n3,a,2\n4,b,5\n1,c,1\n"
+    log = journal.log.read()
+    assert log is not None
+    assert replay(log, "history.log", fetch=journal.fetch).files == journal.text().files()
+    with scratch_database(journal.text()) as made:
+        assert compare_databases(made, database, journal.text().project, labels=("text", "db")).equal

@@ -194,3 +194,10 @@ def test_case_92_an_excel_saved_copy_in_utf8_with_a_mark_loads(work: Path, capsy
     made = record(capsys, "import", "part.csv", "--dry-run")
     assert made["differences"]["tables"] == []
     assert made["losses"] == [{"table": "part", "column": "note", "loss": "an empty text became nothing", "cells": 1}]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8", "utf-8-sig"])
+def test_unicode_text_of_a_spreadsheet_is_read(work: Path, capsys: pytest.CaptureFixture[str], encoding: str) -> None:
+    (work / "maker.csv").write_bytes("code\tname\r\n00417\tŻółw\r\n10000\t=SUM(A1)\r\n".encode(encoding))
+    assert run(capsys, "import", "maker.csv", "--yes")[0] == 0
+    assert (work / "shop/data/maker.csv").read_text() == MAKER.replace("Ärla", "Żółw")
