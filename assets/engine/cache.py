@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from assets.engine.places import SIDECARS
 from assets.engine.provenance import OutputFile
 from assets.engine.recipe import Recipe
+from assets.engine.scratch import scratch_path
 from resources.objects import ObjectStore
 from resources.storage.base import Storage
 from schemas.canonical import canonical_json
@@ -371,14 +372,12 @@ class BuildCache:
     @contextmanager
     def _fetched(self, objects: ObjectStore, oid: str) -> Iterator[Path]:
         """A verified local copy of an object for the time of a transfer."""
-        import tempfile
-
-        scratch = self.workspace.scratch
-        scratch.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="transfer-", dir=scratch) as folder:
-            target = Path(folder) / "object"
+        target = scratch_path(self.workspace.local / "scratch", "transfer")
+        try:
             objects.fetch(oid, target)
             yield target
+        finally:
+            target.unlink(missing_ok=True)
 
 
 def _read_entry(storage: Storage, fingerprint: str) -> CacheEntry | None:

@@ -6,7 +6,6 @@ light until something has to run.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +19,7 @@ from assets.engine.provenance import Provenance, Records
 from assets.engine.publish import Publisher
 from assets.engine.recipe import Kind, Recipe
 from assets.engine.scan import SourceState
+from assets.engine.scratch import sweep
 from assets.engine.select import select as select_refs
 from assets.engine.share import SharedCache
 from assets.engine.standing import Observer
@@ -275,7 +275,7 @@ class Engine:
             line = self._recover_one(intent)
             if line is not None:
                 lines.append(line)
-        self._sweep()
+        sweep(self.workspace.local / "scratch", self._intended)
         return lines
 
     def _recover_one(self, intent: Path) -> str | None:
@@ -291,33 +291,12 @@ class Engine:
         except LockTimeout:
             # Its owner lives and is publishing right now.
             return None
-
-    def _sweep(self) -> None:
-        """Remove the scratch folders of processes that are gone."""
-        import shutil
-
-        scratch = self.workspace.local / "scratch"
-        try:
-            names = os.listdir(scratch)
-        except (FileNotFoundError, NotADirectoryError):
-            return
-        for name in names:
-            process = name.split(".")[-2:-1]
-            if process and process[0].isdigit() and not _alive(int(process[0])) and not self._intended(name):
-                shutil.rmtree(scratch / name, ignore_errors=True)
+        except (HeadwaterError, OSError) as error:
+            # Somebody has the old file open, say. The next build of the artifact tries again, and fails if it must.
+            return f"{ref}: an interrupted build waits to be completed: {str(error).splitlines()[0]}"
 
     def _intended(self, name: str) -> bool:
         return any(self.publisher.scratch_of(intent) == name for intent in self.publisher.pending())
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _silent(_ref: Ref, _phase: str, _fraction: float | None) -> None:

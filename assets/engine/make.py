@@ -6,7 +6,6 @@ What is made is proven to come from the inputs the fingerprint names. Whether it
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from assets.engine.places import MANIFEST, Key, Places, scratch_name
 from assets.engine.provenance import OutputFile, Records
 from assets.engine.publish import Publisher, collect_outputs
 from assets.engine.recipe import Recipe, Reproducibility, Summary
+from assets.engine.scratch import scratch_path
 from assets.engine.standing import Observer, Standing
 from assets.engine.view import Built, RoleInput, Scratch, View
 from schemas.errors import HeadwaterError, InputChanged
@@ -83,16 +83,8 @@ class Maker:
         """A new folder for one build; removed afterwards, and swept by a later command when this process dies."""
         import shutil
 
-        base = self.workspace.local / "scratch"
-        base.mkdir(parents=True, exist_ok=True)
-        number = 0
-        while True:
-            folder = base / f"{scratch_name(ref)}.{os.getpid()}.{number}"
-            try:
-                folder.mkdir()
-                break
-            except FileExistsError:
-                number += 1
+        folder = scratch_path(self.workspace.local / "scratch", scratch_name(ref))
+        folder.mkdir()
         try:
             yield folder
         finally:

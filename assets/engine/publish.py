@@ -19,6 +19,7 @@ from assets.engine.model import Ref, Store
 from assets.engine.places import SIDECARS, Key, Places, Present, Spot, scratch_name
 from assets.engine.provenance import OutputFile, Provenance, Records
 from assets.engine.recipe import Place, Recipe
+from assets.engine.scratch import scratch_path
 from schemas.canonical import canonical_json
 from schemas.errors import Conflict, HeadwaterError, Refused
 from schemas.oid import file_oid, parse_oid
@@ -93,8 +94,7 @@ class Publisher:
             target = f"{prefix}{parse_oid(lead)[1][:16]}-{key[1].rpartition('/')[2]}"
             if storage.stat(f"{prefix}.gitignore") is None:
                 storage.write(f"{prefix}.gitignore", b"*\n")
-            copy = self.workspace.local / "scratch" / f"rescue-{os.getpid()}-{parse_oid(here.oid)[1][:16]}"
-            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy = scratch_path(self.workspace.local / "scratch", "rescue")
             try:
                 spot.storage.fetch(spot.path, copy)
                 if file_oid(copy) != here.oid:

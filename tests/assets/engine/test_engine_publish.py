@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from assets.engine.model import Freshness, Outcome, Policy, Ref, Result
+from resources.storage.leftovers import machine
 from resources.storage.local import LocalStorage
 from tests.assets.engine import kinds
 from tests.assets.engine.workspaces import engine_on, write
@@ -168,12 +169,37 @@ def test_two_processes_building_everything_agree(root: Path) -> None:
     assert {state.freshness for state in engine_on(root).status()} == {Freshness.FRESH}
 
 
-def test_scratch_of_a_living_process_is_left_alone(root: Path) -> None:
+def test_scratch_of_living_processes_and_other_machines_is_left_alone(root: Path) -> None:
     engine_on(root).build(["*/upper"])
     scratch = root / ".headwater/local/scratch"
-    mine, dead = scratch / f"letters-a-upper.{os.getpid()}.7", scratch / "letters-a-upper.4194304.0"
-    mine.mkdir(parents=True)
-    dead.mkdir()
+    mine = scratch / f"letters-a-upper.{machine()}.{os.getpid()}.7"
+    strange = scratch / "letters-a-upper.0123abcd.4194304.1"
+    dead = scratch / f"letters-a-upper.{machine()}.4194304.1"
+    dead_file = scratch / f"rescue.{machine()}.4194304.2"
+    for folder in (mine, strange, dead):
+        folder.mkdir(parents=True)
+    dead_file.write_text("half a copy")
     engine_on(root)
-    assert mine.exists()
-    assert not dead.exists()
+    assert sorted(scratch.iterdir()) == sorted([mine, strange])
+
+
+def test_an_interrupted_publication_waits_while_the_old_file_is_in_use(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ref = Ref("letters", "a", "database")
+    engine_on(root).build_one(ref)
+    write(root, {"a/words/one.txt": "longer"})
+
+    def full(_self: LocalStorage, _scratch: Path, _path: str) -> object:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LocalStorage, "publish", full)
+        assert engine_on(root).build_one(ref).result is Result.FAILED
+    write(root, {"a/in-use": ""})
+    engine = engine_on(root)
+    assert engine.recovered == [
+        "letters/a/database: an interrupted build waits to be completed: words.db: is in use [output-in-use]"
+    ]
+    assert engine.build_one(ref).result is Result.REFUSED
+    (root / "a/in-use").unlink()
+    assert engine_on(root).recovered == ["letters/a/database: an interrupted build was completed"]
+    assert engine_on(root).status(["*/database"])[0].freshness is Freshness.FRESH
