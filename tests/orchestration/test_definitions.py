@@ -184,3 +184,31 @@ def test_the_workspace_file_names_the_code_location(workspace: Path) -> None:
             location = process.create_request_context().get_code_location("headwater")
             (repository,) = location.get_repositories().values()
             assert DB in set(repository.asset_graph.get_all_asset_keys())
+
+
+@pytest.mark.s3
+def test_a_workspace_on_s3_is_built_and_recorded(s3_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from orchestration.launch import run_build
+
+    monkeypatch.setenv("HEADWATER_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HEADWATER_ROOT", s3_url)
+    source = open_workspace(write_workspace(tmp_path / "source"))
+    target = open_workspace(s3_url)
+    for stat in list(source.root.scan()):
+        if not stat.path.startswith(".headwater"):
+            target.root.write(stat.path, source.root.read(stat.path))
+    engine = Engine(open_workspace(s3_url))
+    (ref,) = [ref for ref in engine.refs() if ref.name == "playground_db"]
+    assert [str(outcome.result) for outcome in run_build(engine, [ref])] == ["built"]
+    assert [str(outcome.result) for outcome in run_build(Engine(open_workspace(s3_url)), [ref])] == ["fresh"]
+    assert DB in set(definitions().resolve_all_asset_keys())
+
+
+def test_fifty_stores_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = write_workspace(tmp_path)
+    for number in range(49):
+        shutil.copytree(root / "corner shop", root / f"Büro-{number} ü")
+    monkeypatch.setenv("HEADWATER_ROOT", str(root))
+    keys = definitions().resolve_all_asset_keys()
+    assert len(keys) == 50 * 8 + 1

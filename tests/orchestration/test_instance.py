@@ -71,7 +71,7 @@ def test_settings_of_an_older_version_are_renewed_and_foreign_ones_are_kept(engi
 def test_a_home_that_was_copied_with_its_workspace_is_its_own(engine: FakeEngine, tmp_path: Path) -> None:
     import shutil
 
-    run_build(engine, [ref for ref in _refs()])  # type: ignore[arg-type]
+    run_build(engine, _refs())  # type: ignore[arg-type]
     os.environ.pop("DAGSTER_HOME")
     shutil.copytree(tmp_path / "dagster", tmp_path / "copy" / "dagster")
     moved = FakeEngine(local=tmp_path / "copy", records=engine.records)
@@ -156,8 +156,12 @@ def test_the_run_of_a_killed_build_is_closed_by_the_next_one(tmp_path: Path) -> 
     """A real `headwater build`, killed while its run is going on."""
     root = write_workspace(tmp_path)
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("DAGSTER", "HEADWATER_ROOT"))}
-    slow = "import time, assets.tables.sqlite as module\nmodule.build = lambda *arguments: (print('building', flush=True), time.sleep(60))\n"
-    program = f"{slow}from orchestration.cli.main import main\nmain(['build', 'tables/*/playground_db'])"
+    program = (
+        "import time, assets.tables.sqlite as module\n"
+        "module.build = lambda *arguments: (print('building', flush=True), time.sleep(60))\n"
+        "from orchestration.cli.main import main\n"
+        "main(['build', 'tables/*/playground_db'])"
+    )
     child = subprocess.Popen(
         [sys.executable, "-c", program], cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )

@@ -358,6 +358,8 @@ def test_values_json_cannot_hold_are_written_as_text() -> None:
         "n": 1,
         "yes": True,
     }
+    eastern = dt.timezone(dt.timedelta(hours=-5))
+    assert plain(dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=eastern)) == "2026-01-02T08:04:05Z"
 
 
 # -- verify, adopt, clean, cache

@@ -205,6 +205,24 @@ def test_a_port_that_is_taken_is_a_usage_error(server: Server, tmp_path: Path) -
 
 
 @pytest.mark.slow
+def test_a_store_that_comes_while_the_ui_runs_is_found(tmp_path: Path) -> None:
+    import shutil
+
+    root = write_workspace(tmp_path)
+    with running_ui(root) as started:
+        started.log_in()
+        assert not _keys_of(started, "new_20shop")
+        shutil.copytree(root / "corner shop", root / "new shop")
+        wait_until(lambda: _keys_of(started, "new_20shop"), seconds=90)
+        assert _keys_of(started, "corner_20shop")
+
+
+def _keys_of(server: Server, store: str) -> list[str]:
+    nodes = server.graphql("{ assetNodes { assetKey { path } } }")["assetNodes"]
+    return ["/".join(node["assetKey"]["path"]) for node in nodes if node["assetKey"]["path"][1] == store]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_the_daemon_and_the_code_location_end_with_the_ui(tmp_path: Path, number: signal.Signals) -> None:
     if not Path("/proc/self/task").exists():
