@@ -137,7 +137,7 @@ def _create_views(connection: duckdb.DuckDBPyConnection, workspace: Workspace, s
     from assets.workspace.catalog import literal, quoted
 
     everything = sql is None or _LISTS_VIEWS.search(sql) is not None
-    mentioned = "" if sql is None else sql.lower()
+    mentioned = "" if sql is None else sql.lower().replace('""', '"')
     files = []
     for schema, view, path, oid in connection.execute('SELECT "schema", "view", path, oid FROM views ORDER BY ALL').fetchall():
         if not everything and (schema.lower() not in mentioned or view.lower() not in mentioned):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import datetime as dt
 import math
 from collections.abc import Sequence
 from decimal import Decimal
@@ -123,6 +124,9 @@ def plain(value: Any) -> Any:
         return {str(key): plain(held) for key, held in value.items()}
     if isinstance(value, list | tuple | set):
         return [plain(held) for held in value]
+    if isinstance(value, dt.datetime) and value.tzinfo is not None:
+        # DuckDB hands out the local time of this machine; the same answer everywhere is worth more.
+        return value.astimezone(dt.UTC).replace(tzinfo=None).isoformat() + "Z"
     if hasattr(value, "isoformat"):
         return value.isoformat()
     return str(value)
