@@ -111,6 +111,29 @@ def test_colours_are_for_terminals_or_on_request(capsys: pytest.CaptureFixture[s
     assert ("\x1b[31m" in capsys.readouterr().out) is shown
 
 
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("environment", "shown"),
+    [({}, True), ({"NO_COLOR": "1"}, False), ({"NO_COLOR": ""}, True), ({"TERM": "dumb"}, False)],
+)
+def test_colours_honour_the_environment(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], shown: bool) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stdout", terminal)
+    app = App()
+    app.say(app.style("word", "green"))
+    assert terminal.getvalue() == ("\x1b[32mword\x1b[0m\n" if shown else "word\n")
+
+
 def test_tables_align_by_what_is_seen(capsys: pytest.CaptureFixture[str]) -> None:
     app = App(color=True)
     app.table([[app.style("a", "red"), "x"], ["bbb", "y"]])

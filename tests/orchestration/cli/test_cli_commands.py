@@ -18,6 +18,7 @@ import pytest
 
 from tests.orchestration.cli.conftest import Ran, build, program, write_project
 
+EXAMPLES = Path(__file__).parents[3] / "examples"
 BAD_PETS = "id,name,born,owner_id\n1,Rex,2020-02-30,1\n2,Mia,,2\n"
 
 
@@ -532,26 +533,30 @@ def test_completion_without_a_shell_takes_the_one_in_use(run: Callable[..., Ran]
     assert run("completion").code == 2
 
 
+def test_the_examples_have_no_findings(run: Callable[..., Ran], tmp_path: Path) -> None:
+    shutil.copytree(EXAMPLES, tmp_path / "examples", ignore=shutil.ignore_patterns(".headwater", "playground.*"))
+    ran = run("-C", tmp_path / "examples", "check", "--json")
+    assert (ran.code, ran.out) == (0, ""), ran
+
+
 def test_the_demo_refuses_a_folder_it_did_not_make(run: Callable[..., Ran], tmp_path: Path) -> None:
-    examples = Path(__file__).parents[3] / "examples"
     folder = tmp_path / "mine"
     folder.mkdir()
     (folder / "letter.txt").write_text("dear")
-    ran = run("demo", examples, folder)
+    ran = run("demo", EXAMPLES, folder)
     assert ran.code == 1
     assert (folder / "letter.txt").read_text() == "dear"
     assert run("demo", tmp_path, folder).code == 2
 
 
 def test_the_demo_builds_everything_then_only_what_depends_on_the_change(tmp_path: Path) -> None:
-    examples = Path(__file__).parents[3] / "examples"
-    before = _tree(examples)
-    done = program("demo", examples, tmp_path / "demo")
+    before = _tree(EXAMPLES)
+    done = program("demo", EXAMPLES, tmp_path / "demo")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "11 artifacts" in done.stdout
     assert "6 fresh, 5 built" in done.stdout
     assert "because the source data changed: data/product.csv" in done.stdout
     assert "11 restored" in done.stdout
     assert done.stdout.rstrip().endswith("ui")
-    assert _tree(examples) == before
+    assert _tree(EXAMPLES) == before
     assert "19.00" in (tmp_path / "demo/shop/data/product.csv").read_text()
