@@ -98,7 +98,7 @@ def _undone(kind: ColumnType, raw: Any, old: str, locale: Locale) -> Converted |
     if isinstance(raw, str) and _SCIENTIFIC.fullmatch(shown) and _same_rounded(shown, old):
         return Converted(old, Loss.DIGITS)
     if isinstance(raw, float) and kind.base in {"text", "integer", "decimal"} and _same_double(raw, old):
-        return Converted(old, Loss.DIGITS if shown != old else None)
+        return Converted(old, Loss.SPELLING if kind.base == "text" and shown != old else None)
     if kind.base in {"date", "datetime", "timestamp", "time"}:
         for candidate in _moments(kind, raw, locale):
             if candidate == old:
