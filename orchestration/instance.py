@@ -104,17 +104,27 @@ def open_instance(workspace: Workspace) -> Iterator[dg.DagsterInstance]:
 
     home = prepare_home(workspace)
     try:
-        instance = _opened(home)
+        instance = _made(home) if is_lost(workspace) else _opened(home)
     except DatabaseError as error:
-        if isinstance(error, OperationalError) or not _is_ours(home / "dagster.yaml"):
+        # A database that is locked or out of space is not damaged; one without its tables is.
+        busy = isinstance(error, OperationalError) and "no such table" not in str(error)
+        if busy or not _is_ours(home / "dagster.yaml"):
             raise
         _put_aside(home)
-        instance = _opened(home)
+        instance = _made(home)
     assert isinstance(instance, dg.DagsterInstance)
     try:
         yield instance
     finally:
         instance.dispose()
+
+
+def _made(home: Path) -> dg.DagsterInstance:
+    """The instance of a new home; one process at a time makes its databases."""
+    from resources.locks import file_lock
+
+    with file_lock(home, "new home"):
+        return _opened(home)
 
 
 def _opened(home: Path) -> dg.DagsterInstance:

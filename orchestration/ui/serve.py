@@ -103,7 +103,11 @@ def _processes(workspace: Workspace, instance: dg.DagsterInstance) -> Iterator[W
     from orchestration.runs import close_killed_runs
 
     close_killed_runs(instance)
-    report_all(BuildSession(Engine(workspace)), instance)
+    engine = Engine(workspace)
+    try:
+        report_all(BuildSession(engine), instance)
+    finally:
+        engine.close()
     target = ModuleTarget(module_name=MODULE, attribute=None, working_directory=str(Path.cwd()), location_name=LOCATION)
     with ProxyServerManager(instance, target, code_server_log_level="WARNING") as servers:
         spec = servers.get_code_server_specs()[0]["grpc_server"]

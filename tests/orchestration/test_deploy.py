@@ -1,4 +1,4 @@
-"""The files in `deploy/`, tried as far as the machine can: PostgreSQL and nginx for real where there are any, units by systemd."""
+"""The files in `deploy/`, tried as far as the machine can: PostgreSQL and nginx for real where installed, units by systemd."""
 
 from __future__ import annotations
 

@@ -246,6 +246,52 @@ def test_many_processes_may_make_the_event_log_at_once(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("event_log_new*"))
 
 
+def test_two_commands_may_make_the_home_at_once(tmp_path: Path) -> None:
+    root = write_workspace(tmp_path)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("DAGSTER", "HEADWATER_ROOT"))}
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-m", "orchestration.cli.main", "build", f"tables/*/{name}"],
+            cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for name in ("playground_db", "parquet")
+    ]  # fmt: skip
+    for child in children:
+        _, said = child.communicate()
+        assert child.returncode == 0, said
+    with _home(root / ".headwater" / "local" / "dagster") as instance:
+        assert [run.status.value for run in instance.get_runs()] == ["SUCCESS", "SUCCESS"]
+
+
+def test_a_lost_home_is_restored_by_a_build_with_nothing_to_do(tmp_path: Path) -> None:
+    """The whole way: a real build, the home deleted, a build that finds everything fresh, and Dagster agrees that it is."""
+    import shutil
+
+    from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
+    from dagster._core.loader import LoadingContextForTest
+
+    from orchestration.definitions import definitions
+
+    root = write_workspace(tmp_path)
+    assert headwater(root, "build").returncode == 0
+    home = root / ".headwater" / "local" / "dagster"
+    shutil.rmtree(home)
+    again = headwater(root, "build")
+    assert again.returncode == 0, again.stderr
+    assert "nothing to build" in again.stdout
+    os.environ["HEADWATER_ROOT"] = str(root)
+    try:
+        graph = definitions().resolve_asset_graph()
+    finally:
+        os.environ.pop("HEADWATER_ROOT")
+    with _home(home) as instance:
+        assert instance.get_runs() == []
+        resolver = CachingStaleStatusResolver(instance, graph, LoadingContextForTest(instance))
+        statuses = {key.to_user_string(): resolver.get_status(key) for key in graph.materializable_asset_keys}
+        assert set(statuses.values()) == {StaleStatus.FRESH}, statuses
+        assert len(statuses) == 6
+
+
 def test_an_unfinished_event_log_of_a_killed_process_is_made_again(tmp_path: Path) -> None:
     (tmp_path / "event_log_new.db").write_bytes(b"half")
     storage = PooledSqliteEventLogStorage(str(tmp_path))

@@ -2,7 +2,8 @@
 
 # No `from __future__ import annotations` here: Dagster reads the type of a resource's dependency and does not resolve a string.
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -96,13 +97,19 @@ class EngineResource(dg.ConfigurableResource[BuildSession]):
 
     workspace: dg.ResourceDependency[Workspace]
 
-    def create_resource(self, context: dg.InitResourceContext) -> BuildSession:
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[BuildSession]:
+        """The session, whose engine is closed when the run or tick is over: a code location lives for many ticks."""
         from assets.engine.engine import Engine
 
         # A run's worker may be killed together with the daemon that watches it; the next command then needs to know whose it was.
         if context.instance is not None and context.run_id is not None and context.instance.has_run(context.run_id):
             context.instance.add_run_tags(context.run_id, {PROCESS_TAG: process_mark()})
-        return BuildSession(Engine(self.workspace))
+        engine = Engine(self.workspace)
+        try:
+            yield BuildSession(engine)
+        finally:
+            engine.close()
 
 
 def recorded_versions(instance: dg.DagsterInstance, keys: Sequence[dg.AssetKey]) -> dict[dg.AssetKey, str | None]:
