@@ -5,8 +5,9 @@ definitions.
 
 Every artifact of the measured run writes one small file. "engine" builds them without Dagster, "headwater" as `headwater build`
 does, "bare" is `dagster.materialize` of as many assets writing the same file on a default instance. Cost per artifact is the slope
-between a run of one and a run of all, so that the start of the run is left out. Exits with 1 when the budget (100 ms per
-artifact, 2 s for loading the definitions of 50 stores) is not kept.
+between a run of one and a run of all, so that the start of the run is left out; on a machine that others use too, CPU time is the
+figure to trust, and the budgets (100 ms per artifact, 2 s for loading the definitions of 50 stores) are held against it: the exit
+code is 1 when one is not kept.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,28 @@ from resources.workspace import open_workspace
 
 BUDGET_MS = 100.0
 LOAD_BUDGET_S = 2.0
+
+
+@dataclass(frozen=True, order=True)
+class Cost:
+    """Seconds of CPU and of wall time; the smaller is the one that took less CPU."""
+
+    cpu: float
+    wall: float
+
+    @classmethod
+    def now(cls) -> Cost:
+        return cls(time.process_time(), time.perf_counter())
+
+    def __sub__(self, other: Cost) -> Cost:
+        return Cost(self.cpu - other.cpu, self.wall - other.wall)
+
+    def each(self, number: int) -> Cost:
+        """Per one of `number`, in milliseconds."""
+        return Cost(1000 * self.cpu / number, 1000 * self.wall / number)
+
+    def to_json(self) -> dict[str, float]:
+        return {"cpu": round(self.cpu, 1), "wall": round(self.wall, 1)}
 
 
 def body(view: Any, scratch: Any, parameters: Any) -> Summary:
@@ -82,33 +106,33 @@ def _engine(folder: Path, artifacts: int) -> Engine:
     return Engine(open_workspace(folder), {"bench": kind_of(artifacts)})
 
 
-def engine_run(folder: Path, artifacts: int) -> float:
-    """Seconds to build without Dagster."""
+def engine_run(folder: Path, artifacts: int) -> Cost:
+    """Cost of a build without Dagster."""
     engine = _engine(folder, artifacts)
-    started = time.perf_counter()
+    started = Cost.now()
     outcomes = engine.build()
-    seconds = time.perf_counter() - started
+    seconds = Cost.now() - started
     assert all(str(outcome.result) == "built" for outcome in outcomes), outcomes
     return seconds
 
 
-def headwater_run(folder: Path, artifacts: int) -> float:
-    """Seconds to build as one recorded run."""
+def headwater_run(folder: Path, artifacts: int) -> Cost:
+    """Cost of a build as one recorded run."""
     from orchestration.launch import run_build
 
     os.environ["DAGSTER_HOME"] = str(folder / "home")
     engine = _engine(folder / "workspace", artifacts)
     refs = engine.refs()
     run_build(engine, [])  # makes the instance
-    started = time.perf_counter()
+    started = Cost.now()
     outcomes = run_build(engine, refs)
-    seconds = time.perf_counter() - started
+    seconds = Cost.now() - started
     assert all(str(outcome.result) == "built" for outcome in outcomes), outcomes
     return seconds
 
 
-def bare_run(folder: Path, artifacts: int) -> float:
-    """Seconds of Dagster's own materialize on an instance with default settings but telemetry."""
+def bare_run(folder: Path, artifacts: int) -> Cost:
+    """Cost of Dagster's own materialize on an instance with default settings but telemetry."""
     import logging
 
     import dagster as dg
@@ -127,35 +151,36 @@ def bare_run(folder: Path, artifacts: int) -> float:
     try:
         with dg.DagsterInstance.from_config(str(folder)) as instance:
             instance.get_runs(limit=1)
-            started = time.perf_counter()
+            started = Cost.now()
             result = dg.materialize([asset(number) for number in range(artifacts)], instance=instance)
-            seconds = time.perf_counter() - started
+            seconds = Cost.now() - started
     finally:
         logging.disable(logging.NOTSET)
     assert result.success
     return seconds
 
 
-def slope(run: Callable[[Path, int], float], scratch: Path, name: str, artifacts: int) -> tuple[float, float]:
+def slope(run: Callable[[Path, int], Cost], scratch: Path, name: str, artifacts: int) -> tuple[Cost, Cost]:
     """(milliseconds per artifact, milliseconds of a run of one), each the best of three."""
     one = min(run(scratch / f"{name}-1-{turn}", 1) for turn in range(3))
     many = min(run(scratch / f"{name}-{artifacts}-{turn}", artifacts) for turn in range(3))
-    return 1000 * (many - one) / (artifacts - 1), 1000 * one
+    return (many - one).each(artifacts - 1), one.each(1)
 
 
 _LOAD = """
 import json, sys, time
 import dagster
-started = time.perf_counter()
+started = time.process_time(), time.perf_counter()
 from orchestration.definitions import definitions
 loaded = definitions()
 repository = loaded.get_repository_def()
-print(json.dumps([time.perf_counter() - started, len(list(repository.asset_graph.get_all_asset_keys()))]))
+keys = len(list(repository.asset_graph.get_all_asset_keys()))
+print(json.dumps([time.process_time() - started[0], time.perf_counter() - started[1], keys]))
 """
 
 
-def load(scratch: Path, stores: int) -> tuple[float, int]:
-    """(seconds beyond importing Dagster, asset keys) of the code location of a workspace with that many tables stores."""
+def load(scratch: Path, stores: int) -> tuple[Cost, int]:
+    """(cost beyond importing Dagster, asset keys) of the code location of a workspace with that many tables stores."""
     root = scratch / "many"
     for number in range(stores):
         store = root / f"Büro {number}-x"
@@ -166,11 +191,11 @@ def load(scratch: Path, stores: int) -> tuple[float, int]:
     configured = "".join(f'[stores."store {number}"]\nkind = "tables"\npath = "Büro {number}-x"\n' for number in range(stores))
     (root / "headwater.toml").write_text(f"version = 1\n{configured}")
     environment = {**os.environ, "HEADWATER_ROOT": str(root)}
-    best, keys = float("inf"), 0
+    best, keys = Cost(float("inf"), 0.0), 0
     for _ in range(3):
         made = subprocess.run([sys.executable, "-c", _LOAD], env=environment, capture_output=True, text=True, check=True)
-        seconds, keys = json.loads(made.stdout.splitlines()[-1])
-        best = min(best, seconds)
+        cpu, wall, keys = json.loads(made.stdout.splitlines()[-1])
+        best = min(best, Cost(cpu, wall))
     return best, keys
 
 
@@ -186,25 +211,28 @@ def main() -> int:
             name: slope(run, scratch, name, options.artifacts)
             for name, run in (("engine", engine_run), ("headwater", headwater_run), ("bare", bare_run))
         }
-        seconds, keys = load(scratch, options.stores)
+        loading, keys = load(scratch, options.stores)
     overhead = rows["headwater"][0] - rows["engine"][0]
     record = {
-        "per_artifact_ms": {name: round(row[0], 1) for name, row in rows.items()},
-        "run_of_one_ms": {name: round(row[1]) for name, row in rows.items()},
-        "overhead_ms": round(overhead, 1),
-        "headwater_over_bare": round(rows["headwater"][0] / rows["bare"][0], 2),
-        "load": {"stores": options.stores, "keys": keys, "seconds_beyond_import": round(seconds, 2)},
+        "per_artifact_ms": {name: row[0].to_json() for name, row in rows.items()},
+        "run_of_one_ms": {name: row[1].to_json() for name, row in rows.items()},
+        "overhead_ms": overhead.to_json(),
+        "headwater_over_bare": round(rows["headwater"][0].cpu / rows["bare"][0].cpu, 2),
+        "load": {"stores": options.stores, "keys": keys, "cpu_s": round(loading.cpu, 2), "wall_s": round(loading.wall, 2)},
     }
     if options.json:
         print(json.dumps(record))
     else:
+        print(f"{'':<10} {'per artifact, ms':>20} {'run of one, ms':>20}")
+        print(f"{'':<10} {'CPU':>10}{'wall':>10} {'CPU':>10}{'wall':>10}")
         for name, (each, one) in rows.items():
-            print(f"{name:<10} {each:7.1f} ms per artifact   {one:7.0f} ms for a run of one")
-        print(f"Dagster's share of headwater: {overhead:.1f} ms per artifact (budget {BUDGET_MS:.0f})")
-        print(f"headwater / bare Dagster: {record['headwater_over_bare']}")
+            print(f"{name:<10} {each.cpu:10.1f}{each.wall:10.1f} {one.cpu:10.0f}{one.wall:10.0f}")
+        share = f"{overhead.cpu:.1f} ms of CPU, {overhead.wall:.1f} ms"
+        print(f"Dagster's share of headwater: {share} per artifact (budget {BUDGET_MS:.0f})")
+        print(f"headwater / bare Dagster: {record['headwater_over_bare']} in CPU time")
         loaded = f"definitions of {options.stores} stores ({keys} keys)"
-        print(f"{loaded}: {seconds:.2f} s beyond importing Dagster (budget {LOAD_BUDGET_S:.0f})")
-    return 0 if overhead <= BUDGET_MS and seconds <= LOAD_BUDGET_S else 1
+        print(f"{loaded}: {loading.cpu:.2f} s of CPU, {loading.wall:.2f} s beyond importing Dagster (budget {LOAD_BUDGET_S:.0f})")
+    return 0 if overhead.cpu <= BUDGET_MS and loading.cpu <= LOAD_BUDGET_S else 1
 
 
 if __name__ == "__main__":
