@@ -6,7 +6,8 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from s3_server import s3_endpoint, s3_url
+
+from tests.s3_server import s3_endpoint, s3_url
 
 __all__ = ["s3_endpoint", "s3_url"]
 

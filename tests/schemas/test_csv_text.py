@@ -8,13 +8,13 @@ import io
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from text_strategies import CELLS
 
 from schemas import csv_text
 from schemas.csv_edit import rewrite
 from schemas.csv_text import Reader
 from schemas.errors import HeadwaterError, InvalidText
 from schemas.findings import Finding
+from tests.schemas.text_strategies import CELLS
 
 TABLES = st.integers(2, 4).flatmap(lambda width: st.lists(st.lists(CELLS, min_size=width, max_size=width), max_size=6))
 

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from text_strategies import TEXT, TOML_TABLES, TOML_VALUES, VALUES
 
 from schemas import json_text, toml_text, yaml_text
 from schemas.document import Document, same
 from schemas.edit import Edit, apply
 from schemas.errors import HeadwaterError
+from tests.schemas.text_strategies import TEXT, TOML_TABLES, TOML_VALUES, VALUES
 
 CHECKED = settings(max_examples=50, deadline=None)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from text_strategies import TEXT, VALUES
 
 from schemas import frontmatter
 from schemas.document import same
 from schemas.errors import HeadwaterError, InvalidText
 from schemas.text import decode
+from tests.schemas.text_strategies import TEXT, VALUES
 
 
 @settings(max_examples=50, deadline=None)

@@ -9,11 +9,11 @@ from typing import Any
 
 import duckdb
 import pytest
-from projects import build, link, table, write_project
 
 from assets.tables import duckdb_file
 from assets.tables.recipes import PLAYGROUND_DUCKDB
 from schemas.errors import InvalidText, Refused
+from tests.assets.tables.projects import build, link, table, write_project
 
 TYPES = {
     "id": "integer", "f": "float", "t": "text", "d": "decimal(6,2)", "b": "boolean", "day": "date", "at": "time",

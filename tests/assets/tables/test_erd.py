@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from projects import build, link, table, write_project
 
 from assets.tables import erd
 from assets.tables.erd_layout import Edge, Node, arrange
 from assets.tables.recipes import ERD
 from schemas.tables.model import Project
+from tests.assets.tables.projects import build, link, table, write_project
 
 SVG = "{http://www.w3.org/2000/svg}"
 HOSTILE = ["x;drop table y--", "a&b <b>", "</title><script>alert(1)</script>".replace("/", "∕"), "数据表格的名字" * 5, 'say "hi"']

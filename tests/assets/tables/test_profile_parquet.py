@@ -10,12 +10,12 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from projects import build, link, table, write_project
-from test_duckdb_file import TYPED, TYPES
 
 from assets.tables import parquet, profile
 from assets.tables.recipes import PARQUET, PROFILE
 from schemas.errors import InvalidText
+from tests.assets.tables.projects import build, link, table, write_project
+from tests.assets.tables.test_duckdb_file import TYPED, TYPES
 
 
 def files(folder: Path) -> dict[str, bytes]:

@@ -14,11 +14,11 @@ from typing import Any
 
 import apsw
 import pytest
-from projects import build, link, table, write_project
 
 from assets.tables import columns, dump, sqlite
 from assets.tables.recipes import PLAYGROUND_DB
 from schemas.errors import InvalidText, Refused
+from tests.assets.tables.projects import build, link, table, write_project
 
 CUSTOMER = table({"id": "integer", "name": "text"})
 ORDER = table({"id": "integer", "note": "text", "customer_id": "integer"})
@@ -428,7 +428,7 @@ def test_case_11_a_full_disk_is_said_and_leaves_nothing_behind(tmp_path: Path) -
 import resource, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from pathlib import Path
-from projects import build
+from tests.assets.tables.projects import build
 from assets.tables.recipes import PLAYGROUND_DB
 from schemas.errors import HeadwaterError
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
@@ -452,7 +452,7 @@ def test_case_93_a_million_rows_in_bounded_memory(tmp_path: Path) -> None:
 import resource, sys, time
 sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parents[3] / "benchmarks")]!r}
 from pathlib import Path
-from projects import build
+from tests.assets.tables.projects import build
 from tables_load import write_project
 from assets.tables.recipes import PLAYGROUND_DB
 project = write_project(Path({str(tmp_path)!r}) / "p", rows=1_000_000)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from projects import link, table, view_of, write_project
 
 from assets.tables import proof, text
 from assets.tables.recipes import KIND
 from resources.storage.local import LocalStorage
 from resources.tables.store import TablesStore
 from schemas.errors import HeadwaterError, InvalidText
+from tests.assets.tables.projects import link, table, view_of, write_project
 
 TABLES = {
     "customer": table({"id": "integer", "name": "text"}),
