@@ -68,6 +68,7 @@ class FakeEngine:
         self.kinds = {KIND.name: KIND}
         for name in self.names:
             self.text.setdefault(name, "first")
+        self.places = SimpleNamespace(spot=lambda store, key: SimpleNamespace(shown=f"{store.root}/{key[1]}"))
         self.checks = SimpleNamespace(findings=lambda _store: list(self.findings), known=lambda _store: self.known)
         self.workspace = SimpleNamespace(local=self.local, config=SimpleNamespace(owner=None, verify_schedule=None))
 
@@ -136,7 +137,7 @@ class FakeEngine:
             how="built",
             summary=summary,
             inputs={role: SimpleNamespace(root=read, digest=read, ref=None)},
-            outputs=(SimpleNamespace(path=f"{ref.name}.txt", size=7),),
+            outputs=(SimpleNamespace(path=f"{ref.name}.txt", size=7, key=("artifacts", f"{ref.name}.txt")),),
         )
         return Outcome(
             ref,

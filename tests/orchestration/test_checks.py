@@ -61,7 +61,7 @@ def test_warnings_alone_pass_with_a_remark() -> None:
     engine.findings = [Finding("csv-header", Severity.WARNING, "d.csv", "odd")]
     text = _executed(engine, "text")["text"]
     assert text.passed
-    assert text.description == "1 findings, 0 of them blocking"
+    assert text.description == "1 finding, 0 of them blocking"
 
 
 def test_a_vanished_store_fails_present_and_text() -> None:

@@ -77,6 +77,19 @@ def test_a_second_run_finds_the_artifact_fresh(workspace: Path, instance: dg.Dag
     assert event.asset_materialization.metadata["outcome"].value == "fresh"
 
 
+def test_the_picture_is_shown_by_a_run_that_finds_it_fresh_too(workspace: Path, instance: dg.DagsterInstance) -> None:
+    key = dg.AssetKey(["tables", "corner_20shop", "erd"])
+    shown = []
+    for _ in range(2):
+        assert _materialize(instance, key).success
+        event = instance.get_latest_materialization_event(key)
+        assert event is not None
+        assert event.asset_materialization is not None
+        shown.append(event.asset_materialization.metadata["picture: erd.svg"].value)
+    assert shown[0] == shown[1]
+    assert str(shown[0]).startswith("![erd.svg](data:image/svg+xml;base64,")
+
+
 def test_an_edited_file_is_refused_with_the_config_that_allows_it(workspace: Path, instance: dg.DagsterInstance) -> None:
     import sqlite3
 

@@ -250,5 +250,7 @@ def test_a_lost_home_is_told_everything_without_building(engine: FakeEngine, tmp
     assert engine.built == []
     with open_instance(engine.workspace) as instance:
         assert _stale(engine, instance) == FRESH_BUT_SLOW
-        assert _event(instance, BASE_KEY).metadata["rows"].value == 3
+        metadata = _event(instance, BASE_KEY).metadata
+        assert metadata["rows"].value == 3
+        assert metadata["outputs"].value == "- `stores/one/base.txt`"
     assert report_present(engine) == 0

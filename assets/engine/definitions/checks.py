@@ -96,7 +96,8 @@ def text_verdict(findings: Sequence[Finding]) -> Verdict:
     metadata |= {f"rule: {rule}": count for rule, count in sorted(rules.items())}
     if findings:
         metadata["list"] = findings_table(findings)
-    text = f"{len(findings)} findings, {blocking} of them blocking" if findings else "no findings"
+    noun = "finding" if len(findings) == 1 else "findings"
+    text = f"{len(findings)} {noun}, {blocking} of them blocking" if findings else "no findings"
     return Verdict(blocking == 0, text, metadata)
 
 

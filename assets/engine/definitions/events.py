@@ -43,7 +43,7 @@ def materialization(session: BuildSession, artifact: Artifact, present: Present 
         artifact.ref,
         Result.FRESH,
         output_digest=record.output_digest,
-        outputs=tuple(output.path for output in record.outputs),
+        outputs=tuple(session.engine.places.spot(artifact.store, output.key).shown for output in record.outputs),
         summary=record.summary,
         reasons=("reported from provenance",),
         input_roots={role: one.root or one.digest for role, one in record.inputs.items()},
@@ -192,7 +192,7 @@ def _outcome_metadata(
     if outcome.reasons:
         metadata["why"] = _list(outcome.reasons)
     metadata |= dict(summary.get("counts", {}))
-    metadata |= {f"picture: {name}": _picture(name, data) for name, data in outcome.pictures.items()}
+    metadata |= {f"picture: {name}": _picture(name, data) for name, data in _pictures(session, artifact, outcome).items()}
     metadata |= {f"table: {name}": _table(table) for name, table in summary.get("tables", {}).items()}
     metadata |= {f"text: {name}": dg.MetadataValue.md(text) for name, text in summary.get("markdown", {}).items()}
     if present is not None:
@@ -225,6 +225,22 @@ def _table(table: Mapping[str, Any]) -> dg.TableMetadataValue:
 
 def _cell(cell: Any) -> str | int | float | bool | None:
     return cell if cell is None or isinstance(cell, str | int | float | bool) else str(cell)
+
+
+def _pictures(session: BuildSession, artifact: Artifact, outcome: Outcome) -> Mapping[str, bytes]:
+    """The pictures of a build, or, when nothing was built, those among the outputs: the newest event shows them too."""
+    if outcome.pictures:
+        return outcome.pictures
+    record = session.engine.provenance(artifact.ref)
+    found: dict[str, bytes] = {}
+    for output in record.outputs if record else ():
+        if output.path.endswith((".svg", ".png")) and output.size <= PICTURE_LIMIT:
+            spot = session.engine.places.spot(artifact.store, output.key)
+            try:
+                found[output.path.rpartition("/")[2]] = spot.storage.read(spot.path, limit=PICTURE_LIMIT)
+            except (HeadwaterError, OSError):
+                continue
+    return found
 
 
 def _picture(name: str, data: bytes) -> dg.MarkdownMetadataValue:
