@@ -178,10 +178,12 @@ def test_dg_loads_the_project_without_a_warning(workspace: Path, command: tuple[
     home = workspace.parent / "home"
     home.mkdir()
     (home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
-    environment = {**os.environ, "DAGSTER_HOME": str(home), "PYTHONWARNINGS": "default", "VIRTUAL_ENV": sys.prefix}
+    environment = {**os.environ, "DAGSTER_HOME": str(home), "PYTHONWARNINGS": "default"}
+    environment.pop("VIRTUAL_ENV", None)
     made = subprocess.run([program, *command], cwd=REPOSITORY, env=environment, capture_output=True, text=True)
     assert made.returncode == 0, made.stdout + made.stderr
-    ours = [line for line in (made.stdout + made.stderr).splitlines() if "Warning" in line and "site-packages" not in line]
+    said = (made.stdout + made.stderr).splitlines()
+    ours = [line for line in said if "warning" in line.lower() and "site-packages" not in line]
     assert ours == []
     if command[0] == "list":
         listed = {asset["asset_key"] for asset in json.loads(made.stdout)["assets"]}
