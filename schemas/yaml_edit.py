@@ -102,9 +102,16 @@ def delete(document: Document, at: Pointer) -> list[Edit]:
     if indent_at(text, start) is None:
         return [Edit(start, _entry_start(document, siblings[index + 1]), "")]
     end = _end(document, at)
-    if document.spans[at].style not in ("|", ">") or text[end - 1 : end] != "\n":
+    if document.spans[_last(document, at)].style not in ("|", ">") or text[end - 1 : end] != "\n":
         end = line_end(text, end)
     return [Edit(line_start(text, start), end, "")]
+
+
+def _last(document: Document, at: Pointer) -> Pointer:
+    """The innermost entry that a block value ends with: `at` itself where it holds none."""
+    while document.spans[at].style == "block" and (children := document.children(at)):
+        at = children[-1]
+    return at
 
 
 def _like(style: str, value: Value, *, in_flow: bool = False) -> str:
@@ -158,10 +165,8 @@ def _lead_end(document: Document, at: Pointer) -> int:
 
 def _end(document: Document, at: Pointer) -> int:
     """Where the value ends, without line ends behind it that are not its own."""
+    at = _last(document, at)
     span = document.spans[at]
-    children = document.children(at)
-    if span.style == "block" and children:
-        return _end(document, children[-1])
     if span.style in ("|", ">"):
         value = document.get(at)
         kept = document.text[span.start : line_end(document.text, span.start)].split("#")[0]
