@@ -79,7 +79,7 @@ def is_lost(workspace: Workspace) -> bool:
 
 
 def prepare_home(workspace: Workspace) -> Path:
-    """Make the home with our settings and name it in the environment, for this process and those it starts; returns it.
+    """Make the home with our settings; returns it.
 
     A `dagster.yaml` that somebody else wrote is left alone.
     """
@@ -90,33 +90,52 @@ def prepare_home(workspace: Workspace) -> Path:
         fresh = settings.with_suffix(f".{os.getpid()}.new")
         fresh.write_text(SETTINGS, "utf-8")
         fresh.replace(settings)
-    os.environ["DAGSTER_HOME"] = str(home)
-    os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")
     return home
 
 
 @contextmanager
 def open_instance(workspace: Workspace) -> Iterator[dg.DagsterInstance]:
-    """The workspace's instance; a damaged database of our own is put aside and begun anew, because nothing in it is
-    authoritative."""
-    import dagster as dg
+    """The workspace's instance; while it is open, the environment names its home, for our settings and for child processes.
+
+    A damaged database of our own is put aside and begun anew, because nothing in it is authoritative.
+    """
+    home = prepare_home(workspace)
+    with _environment(DAGSTER_HOME=str(home), DAGSTER_DISABLE_TELEMETRY="1"):
+        instance = _opened_or_renewed(workspace, home)
+        try:
+            yield instance
+        finally:
+            instance.dispose()
+
+
+@contextmanager
+def _environment(**values: str) -> Iterator[None]:
+    """The environment with these values, as it was before afterwards: the next workspace of this process has a home of its
+    own."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _opened_or_renewed(workspace: Workspace, home: Path) -> dg.DagsterInstance:
     from sqlalchemy.exc import DatabaseError, OperationalError
 
-    home = prepare_home(workspace)
     try:
-        instance = _made(home) if is_lost(workspace) else _opened(home)
+        return _made(home) if is_lost(workspace) else _opened(home)
     except DatabaseError as error:
         # A database that is locked or out of space is not damaged; one without its tables is.
         busy = isinstance(error, OperationalError) and "no such table" not in str(error)
         if busy or not _is_ours(home / "dagster.yaml"):
             raise
         _put_aside(home)
-        instance = _made(home)
-    assert isinstance(instance, dg.DagsterInstance)
-    try:
-        yield instance
-    finally:
-        instance.dispose()
+        return _made(home)
 
 
 def _made(home: Path) -> dg.DagsterInstance:

@@ -28,10 +28,9 @@ REPOSITORY = Path(__file__).resolve().parent.parent.parent
 
 
 @pytest.fixture
-def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeEngine]:
+def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
-    yield FakeEngine(local=tmp_path)
-    os.environ.pop("DAGSTER_HOME", None)
+    return FakeEngine(local=tmp_path)
 
 
 def _key(name: str) -> dg.AssetKey:
@@ -68,16 +67,25 @@ def test_settings_of_an_older_version_are_renewed_and_foreign_ones_are_kept(engi
     assert not is_lost(engine.workspace)  # type: ignore[arg-type]  # whether a foreign home is whole is not ours to say
 
 
+def test_the_environment_is_left_as_it_was(engine: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_build(engine, _refs())  # type: ignore[arg-type]
+    assert "DAGSTER_HOME" not in os.environ
+    run_build(FakeEngine(local=tmp_path / "other"), _refs())  # type: ignore[arg-type]
+    assert (tmp_path / "other" / "dagster" / "event_log.db").exists()
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "chosen"))
+    with open_instance(engine.workspace):  # type: ignore[arg-type]
+        assert os.environ["DAGSTER_HOME"] == str(tmp_path / "chosen")
+    assert os.environ["DAGSTER_HOME"] == str(tmp_path / "chosen")
+
+
 def test_a_home_that_was_copied_with_its_workspace_is_its_own(engine: FakeEngine, tmp_path: Path) -> None:
     import shutil
 
     run_build(engine, _refs())  # type: ignore[arg-type]
-    os.environ.pop("DAGSTER_HOME")
     shutil.copytree(tmp_path / "dagster", tmp_path / "copy" / "dagster")
     moved = FakeEngine(local=tmp_path / "copy", records=engine.records)
     moved.text["one"] = "second"
     run_build(moved, _refs())  # type: ignore[arg-type]
-    os.environ.pop("DAGSTER_HOME")
     with open_instance(engine.workspace) as instance:  # type: ignore[arg-type]
         assert len(instance.fetch_materializations(_key("base"), limit=10).records) == 1
 
@@ -187,7 +195,7 @@ def _home(home: Path) -> Any:
             with dg.DagsterInstance.from_config(str(home)) as instance:
                 yield instance
         finally:
-            os.environ.pop("DAGSTER_HOME")
+            os.environ.pop("DAGSTER_HOME", None)
 
     return opened()
 

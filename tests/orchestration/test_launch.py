@@ -28,9 +28,7 @@ TEXT_KEY = dg.AssetKey(["plain", "one", "source", "text"])
 @pytest.fixture
 def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
-    yield FakeEngine(local=tmp_path)
-    # open_instance names the home in the environment for the processes it starts.
-    os.environ.pop("DAGSTER_HOME", None)
+    return FakeEngine(local=tmp_path)
 
 
 def _event(instance: dg.DagsterInstance, key: dg.AssetKey) -> Any:
