@@ -20,6 +20,7 @@ from assets.engine.places import SIDECARS, Key, Places, Present, Spot, scratch_n
 from assets.engine.provenance import OutputFile, Provenance, Records
 from assets.engine.recipe import Place, Recipe
 from assets.engine.scratch import scratch_path
+from resources.storage.intents import forget_record, pending, write_record
 from schemas.canonical import canonical_json
 from schemas.errors import Conflict, HeadwaterError, Refused
 from schemas.oid import file_oid, parse_oid
@@ -124,9 +125,9 @@ class Publisher:
             _link(publication.folder / "outputs" / output.path, kept / output.path)
         publication = self._back_up(publication)
         intent = self.intent_of(publication.record.ref)
-        _write_durably(intent, canonical_json(_intent_json(publication)))
+        write_record(intent.parent, intent.name, canonical_json(_intent_json(publication)))
         self._carry_out(publication)
-        intent.unlink()
+        forget_record(intent)
         return publication.record
 
     def record(self, record: Provenance, _previous: str | None) -> None:
@@ -229,11 +230,7 @@ class Publisher:
 
     def pending(self) -> list[Path]:
         """The intents of publications that were cut short; one look at one folder."""
-        try:
-            names = os.listdir(self.folder)
-        except (FileNotFoundError, NotADirectoryError):
-            return []
-        return [self.folder / name for name in sorted(names) if name.endswith(".json")]
+        return pending(self.folder)
 
     def ref_of(self, intent: Path) -> Ref | None:
         """The artifact that an unfinished publication is of, None for a record that cannot be read."""
@@ -268,10 +265,10 @@ class Publisher:
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError):
-            intent.unlink(missing_ok=True)
+            forget_record(intent)
             return None
         if found is None:
-            intent.unlink(missing_ok=True)
+            forget_record(intent)
             return f"{record.ref}: an unfinished publication was dropped, its store is gone"
         store, recipe = found
         now = self.places.present(store, recipe, record)
@@ -285,7 +282,7 @@ class Publisher:
             line = f"{record.ref}: an interrupted build was completed"
         else:
             line = f"{record.ref}: an interrupted build was given up; build again"
-        intent.unlink(missing_ok=True)
+        forget_record(intent)
         shutil.rmtree(folder, ignore_errors=True)
         return line
 
@@ -320,21 +317,6 @@ def _link(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:
         shutil.copyfile(source, target)
-
-
-def _write_durably(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with open(temporary, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def collect_outputs(recipe: Recipe, folder: Path, written: Sequence[str]) -> Iterator[OutputFile]:

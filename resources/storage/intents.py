@@ -2,7 +2,8 @@
 
 The new bytes already lie, flushed, in temporary files beside their targets; writing the record is the moment the set counts
 as done; whoever finds a record carries it out. Carrying one out twice does no harm. How the temporary files came to be is
-`resources.storage.local`'s business. Light: standard library only.
+`resources.storage.local`'s business. Others who keep records of their own in such a folder (`assets.engine.publish`) write and
+drop them with the same calls. Light: standard library only.
 
 Record, format 1: `{"format": 1, "label": str, "moves": [[temporary, target], …], "removals": [path, …],
 "prune": [folder, …]}`, paths relative to the storage's root, in a file `<name>.json` of the intents folder.
@@ -18,6 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from resources.storage.folders import Folder, open_folder, split_path
+from resources.storage.leftovers import is_leftover, unlink_dead
+from resources.storage.staging import discard, stage
 from schemas.errors import HeadwaterError
 
 FORMAT = 1
@@ -69,6 +72,36 @@ def pending(folder: Path) -> list[Path]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     return [folder / name for name in sorted(names) if name.endswith(".json")]
+
+
+def write_record(folder: Path, name: str, data: bytes) -> Path:
+    """Write or replace the record `name` in `folder` (made when missing), atomically and durably; returns its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open_folder(folder, ()) as opened:
+        temporary = stage(opened, name, name, data)
+        try:
+            opened.rename(temporary, opened, name)
+        except BaseException:
+            discard(opened, temporary)
+            raise
+        opened.sync()
+    return folder / name
+
+
+def forget_record(record: Path) -> None:
+    """Remove a record that has been carried out, if it is there. Durably, or a power cut could bring back one whose removals
+    name files made anew since."""
+    with suppress(FileNotFoundError), open_folder(record.parent, ()) as folder:
+        folder.unlink(record.name)
+        folder.sync()
+
+
+def sweep_records(folder: Path) -> None:
+    """Remove the temporary files of processes that were killed while they wrote a record."""
+    with suppress(OSError), open_folder(folder, ()) as opened:
+        for entry in opened.entries():
+            if is_leftover(entry.name):
+                unlink_dead(opened, entry.name)
 
 
 def carry_out(root: Path, intent: Intent) -> list[str]:

@@ -21,7 +21,7 @@ from resources.locks import DEFAULT_TIMEOUT, file_lock
 from resources.storage.base import ABSENT, NEVER_ENTERED, Change, Expect, FileStat
 from resources.storage.durable import copy_contents, sync_file, sync_file_system
 from resources.storage.folders import Folder, open_folder, split_path
-from resources.storage.intents import Intent, carry_out, pending
+from resources.storage.intents import Intent, carry_out, forget_record, pending, sweep_records, write_record
 from resources.storage.leftovers import is_leftover, unlink_dead
 from resources.storage.problems import conflict, symlink_error, too_large
 from resources.storage.staging import discard, exists, link_into_place, read_regular, stage
@@ -274,7 +274,7 @@ class LocalStorage:
         intent = Intent(f"publish {path}")
         size = sum(member.stat().st_size for member in files.values())
         with self._folder(split_path(path), create=True):
-            """The folder itself exists even when the set is empty."""
+            pass  # the folder itself exists even when the set is empty
         with self._staging(intent, sorted(files.items()), take=True), self._locked():
             intent.removals, intent.prune = self._superfluous(path, set(files))
             self._conclude(intent)
@@ -302,10 +302,7 @@ class LocalStorage:
     # sets
 
     def recover(self) -> list[str]:
-        with suppress(OSError), open_folder(self.intents, ()) as folder:
-            for entry in folder.entries():
-                if is_leftover(entry.name):
-                    unlink_dead(folder, entry.name)
+        sweep_records(self.intents)
         if not pending(self.intents):
             return []
         with file_lock(self.locks, _LOCK):
@@ -339,27 +336,15 @@ class LocalStorage:
                 continue
             lines.append(f"completed: {intent.label}")
             lines.extend(carry_out(self.root, intent))
-            self._forget(record)
+            forget_record(record)
         return lines
 
     def _conclude(self, intent: Intent) -> None:
-        self.intents.mkdir(parents=True, exist_ok=True)
-        with open_folder(self.intents, ()) as folder:
-            name = f"{os.getpid():08d}.json"
-            temporary = stage(folder, name, name, intent.to_json())
-            folder.rename(temporary, folder, name)
-            folder.sync()
+        record = write_record(self.intents, f"{os.getpid():08d}.json", intent.to_json())
         troubles = carry_out(self.root, intent)
-        self._forget(self.intents / name)
+        forget_record(record)
         if troubles:
             raise HeadwaterError("; ".join(troubles), rule="commit-incomplete", fix="move what lies in the way and try again")
-
-    def _forget(self, record: Path) -> None:
-        """Durably, or a power cut could bring back a record whose removals name files made anew since."""
-        with open_folder(self.intents, ()) as folder:
-            with suppress(FileNotFoundError):
-                folder.unlink(record.name)
-            folder.sync()
 
     @contextmanager
     def _staging(self, intent: Intent, files: Sequence[tuple[str, bytes | Path]], *, take: bool = False) -> Iterator[None]:
