@@ -3,11 +3,11 @@ definitions.
 
     python benchmarks/dagster_overhead.py [--artifacts 50] [--stores 50]
 
-Every artifact of the measured run writes one small file. "engine" builds them without Dagster, "headwater" as `headwater build`
-does, "bare" is `dagster.materialize` of as many assets writing the same file on a default instance. Cost per artifact is the slope
-between a run of one and a run of all, so that the start of the run is left out; on a machine that others use too, CPU time is the
-figure to trust, and the budgets (100 ms per artifact, 2 s for loading the definitions of 50 stores) are held against it: the exit
-code is 1 when one is not kept.
+Every artifact of the measured run writes one small file. "engine" builds them without Dagster, "headwater" as `headwater
+build` does, "bare" is `dagster.materialize` of as many assets writing the same file on a default instance. Cost per artifact
+is the slope between a run of one and a run of all, so that the start of the run is left out; on a machine that others use
+too, CPU time is the figure to trust, and the budgets (100 ms per artifact, 2 s for loading the definitions of 50 stores) are
+held against it: the exit code is 1 when one is not kept.
 """
 
 from __future__ import annotations
