@@ -67,7 +67,7 @@ lock: ## Resolve the locks again (needs uv)
 	uv pip compile -q --universal --no-strip-extras --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 		--extra build pyproject.toml -o requirements.lock $(ARGS)
 	uv pip compile -q --universal --no-strip-extras --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-		--extra build --extra test --extra lint --extra docs --extra bench -c requirements.lock pyproject.toml -o requirements-dev.lock $(ARGS)
+		--extra build --extra postgres --extra test --extra lint --extra docs --extra bench -c requirements.lock pyproject.toml -o requirements-dev.lock $(ARGS)
 
 clean: ## Remove the virtual environment, the demo and every cache of the tools
 	rm -rf $(VENV) scratch dist docs/_build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

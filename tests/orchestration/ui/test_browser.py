@@ -25,7 +25,11 @@ FLAGS = [
 PATIENCE = 40_000
 """Milliseconds: the first page compiles in the browser while the server loads the code location."""
 
-pytestmark = [pytest.mark.browser, pytest.mark.skipif(not Path(CHROMIUM).exists(), reason=f"there is no {CHROMIUM}")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.browser,
+    pytest.mark.skipif(not Path(CHROMIUM).exists(), reason=f"there is no {CHROMIUM}"),
+]
 
 
 @pytest.fixture(scope="module")
