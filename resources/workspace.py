@@ -23,6 +23,7 @@ from resources.storage.base import Storage
 from schemas.errors import UsageError
 
 STATE = ".headwater"
+LOCAL = "local"
 _IGNORE = b"*\n"
 
 
@@ -77,6 +78,15 @@ class Workspace:
         lines = [*self.root.recover(), *self.state.recover()]
         return lines if self.outputs is self.root else [*lines, *self.outputs.recover()]
 
+    def sweep(self) -> None:
+        """Remove the temporary files of killed commands where no scan comes by: beside records, manifests and artifacts.
+
+        Machine state is left alone: its own files are swept when a command starts, the rest is Dagster's.
+        """
+        self.state.sweep(enter=lambda folder: folder != LOCAL)
+        if self.outputs is not self.root:
+            self.outputs.sweep()
+
 
 def open_workspace(start: str | Path | None = None) -> Workspace:
     """Open the workspace that `start` (a path or URL; HEADWATER_ROOT, else the current folder) is or lies in.
@@ -92,6 +102,12 @@ def open_workspace(start: str | Path | None = None) -> Workspace:
     git_root = top_level(root)
     is_plain = git_root is None and not (root / FILE).is_file()
     return _open_plain(root) if is_plain else _open_folder(root, git_root)
+
+
+def is_plain(folder: Path) -> bool:
+    """Whether a local folder lies outside every checkout and every folder with `headwater.toml`."""
+    root = find_root(folder.resolve())
+    return top_level(root) is None and not (root / FILE).is_file()
 
 
 def find_root(folder: Path) -> Path:
@@ -119,7 +135,7 @@ def _local_folder(chosen: str | Path) -> Path:
 
 def _open_folder(root: Path, git_root: Path | None) -> Workspace:
     state = root / STATE
-    local = state / "local"
+    local = state / LOCAL
     _prepare(state)
     text = open_storage(root, state=state)
     return Workspace(
@@ -135,7 +151,7 @@ def _open_folder(root: Path, git_root: Path | None) -> Workspace:
 
 def _open_plain(root: Path) -> Workspace:
     kept = _kept_for(str(root))
-    state, local = kept / "state", kept / "local"
+    state, local = kept / "state", kept / LOCAL
     text = open_storage(root, state=kept / "text")
     return Workspace(
         root=text,
@@ -150,7 +166,7 @@ def _open_plain(root: Path) -> Workspace:
 
 def _open_url(url: str) -> Workspace:
     kept = _kept_for(url.rstrip("/"))
-    local = kept / "local"
+    local = kept / LOCAL
     text = open_storage(url, state=kept / "text")
     return Workspace(
         root=text,
@@ -176,4 +192,4 @@ def _prepare(state: Path) -> None:
     ignore = state / ".gitignore"
     if not ignore.exists():
         with suppress(OSError):
-            open_storage(state, state=state / "local").write(".gitignore", _IGNORE)
+            open_storage(state, state=state / LOCAL).write(".gitignore", _IGNORE)

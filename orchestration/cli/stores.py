@@ -28,7 +28,7 @@ def choose(workspace: Workspace, stores: Sequence[Store], kind: str, selector: s
     root = workspace.root.local_root
     if selector is not None:
         named = [store for store in candidates if selector in (store.name, f"{kind}/{store.name}")]
-        if not named and root is not None:
+        if not named and root is not None and Path(selector).exists():
             named = _around(candidates, root, Path(selector))
         if not named:
             named = [store for store in candidates if store.root == selector.strip("/")]

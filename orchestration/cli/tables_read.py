@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestration.cli.app import App, command, counted, pass_app
-from orchestration.cli.tables_stores import GOOD, Opened, glob, show_comparison, store_argument, store_option
+from orchestration.cli.tables_stores import GOOD, Opened, show_comparison, store_argument, store_option
 from schemas.errors import HeadwaterError, UsageError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def plan(app: App, store: str | None) -> int:
     from orchestration.cli.build import question_record
 
     opened = Opened.choose(app, store)
-    select = [glob(opened.ref())]
+    select = [str(opened.ref())]
     state = app.engine().status(select)[0]
     freshness = str(state.freshness)
     record: dict[str, Any] = {"artifact": str(opened.ref()), "state": freshness, "reasons": list(state.reasons)}
@@ -190,7 +190,9 @@ def erd(app: App, store: str | None, mermaid: bool) -> None:
 
 def _output(opened: Opened, path: str) -> bytes:
     """The bytes of an output by the path the engine shows."""
-    return opened.app.workspace().root.read(path)
+    root = opened.app.workspace().root
+    # A plain folder's artifacts lie in the user's cache and are shown with their whole path.
+    return Path(path).read_bytes() if Path(path).is_absolute() else root.read(path)
 
 
 @command("profile")

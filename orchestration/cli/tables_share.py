@@ -71,5 +71,8 @@ def unzip(app: App, file: str, folder: str | None) -> None:
     made = unpack(source, target, name=source.name)
     for path, reason in made.left_out:
         app.note(f"left out {path}: {reason}")
+    from orchestration.cli.tables_store import make_workspace
+
+    make_workspace(app, target)
     record = {"path": str(target), "files": sorted(made.files), "left_out": [list(pair) for pair in made.left_out]}
     app.emit(record, f"unpacked {counted(len(made.files), 'file')} to {target}")

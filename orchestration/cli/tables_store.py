@@ -9,6 +9,15 @@ import click
 from orchestration.cli.app import App, command, pass_app
 from schemas.errors import Refused, UsageError
 
+WORKSPACE = """\
+# This folder is a Headwater workspace with one store, itself. What can be set is in docs/reference/settings.md.
+version = 1
+
+[stores.@name@]
+kind = "tables"
+path = "."
+"""
+
 
 @command("init")
 @click.argument("folder", default=".")
@@ -16,7 +25,8 @@ from schemas.errors import Refused, UsageError
 def init(app: App, folder: str) -> None:
     """Start a tables project in FOLDER: project.yaml with one table, its rows, history.log, and what git should know.
 
-    Nothing that is there is overwritten.
+    Nothing that is there is overwritten. Outside a workspace and a git checkout the folder also gets a headwater.toml, so that
+    what is built lies beside the text.
 
     \b
     Example:
@@ -67,7 +77,25 @@ def _write(app: App, target: Path, files: dict[str, bytes]) -> None:
             app.emit({"path": str(place), "written": True}, f"wrote {place}")
         except FileExistsError:
             app.emit({"path": str(place), "written": False}, f"{place} is there already")
-    app.say(f'Next: headwater build, or headwater tables exec "SELECT …" in {target}')
+    make_workspace(app, target)
+    where = "here" if target.resolve() == Path.cwd() else f"in {target}"
+    app.say(f'Next: headwater build, or headwater tables exec "SELECT …" {where}')
+
+
+def make_workspace(app: App, folder: Path) -> None:
+    """Give a project outside every workspace and checkout a headwater.toml: a plain folder keeps nothing beside the text."""
+    import json
+
+    from resources.config import FILE
+    from resources.workspace import is_plain
+
+    if not is_plain(folder):
+        return
+    place = folder / FILE
+    name = json.dumps(folder.resolve().name or "project", ensure_ascii=False)
+    with place.open("x", encoding="utf-8") as file:
+        file.write(WORKSPACE.replace("@name@", name))
+    app.emit({"path": str(place), "written": True}, f"wrote {place}")
 
 
 @command("import")

@@ -1,0 +1,81 @@
+"""The first commands of a newcomer, outside every workspace and checkout, as the README and the guides tell them."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.orchestration.cli.conftest import Ran, build, write_project
+
+Run = Callable[..., Ran]
+
+
+@pytest.fixture
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder outside every workspace and checkout, as the current folder."""
+    folder = tmp_path / "nowhere"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def test_a_new_project_is_a_workspace_whose_outputs_lie_beside_the_text(
+    nowhere: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`init tables my-project`, `cd my-project`, `build`, `explain tables/my-project/playground_db`."""
+    made = run("init", "tables", "my-project")
+    assert made.code == 0
+    assert "wrote my-project/headwater.toml" in made.out
+    assert made.out.rstrip().endswith("in my-project")
+    monkeypatch.chdir(nowhere / "my-project")
+    assert run("check").out == "no findings\n"
+    build(run, "tables/my-project/playground_db")
+    assert (nowhere / "my-project/playground.db").is_file()
+    assert run("explain", "tables/my-project/playground_db").code == 0
+
+
+@pytest.mark.parametrize("command", ["import", "unzip"])
+def test_every_way_to_a_new_project_makes_a_workspace(nowhere: Path, run: Run, command: str) -> None:
+    """A project from data or from an archive is as usable as one from `init`, under whatever name its folder has."""
+    (nowhere / "a.csv").write_text("id,name\n1,x\n", "utf-8")
+    folder = 'the "new" one'
+    assert run("tables", "import", "a.csv", "--into", folder).code == 0
+    if command == "unzip":
+        assert run("-C", folder, "tables", "zip", "-o", "a.zip").code == 0
+        folder = "again"
+        assert run("tables", "unzip", "a.zip", folder).code == 0
+    assert list(tomllib.loads((nowhere / folder / "headwater.toml").read_text("utf-8"))["stores"]) == [folder]
+    assert f"tables/{folder}  ./" in run("-C", folder, "ls").out
+
+
+def test_a_project_inside_a_workspace_gets_no_second_one(workspace: Path, run: Run) -> None:
+    """The workspace finds the new store; a headwater.toml in it would hide it."""
+    assert run("init", "tables", "new").code == 0
+    assert not (workspace / "new/headwater.toml").exists()
+    assert "tables/new" in run("ls").out
+
+
+def test_init_in_the_current_folder_says_so(nowhere: Path, run: Run) -> None:
+    """No sentence that ends with a lone dot."""
+    assert run("tables", "init").out.splitlines()[-1].endswith(" here")
+
+
+def test_the_profile_of_a_plain_folder_is_shown(nowhere: Path, run: Run) -> None:
+    """Its artifacts lie in the user's cache, outside the workspace's root."""
+    write_project(nowhere)
+    shown = run("tables", "profile")
+    assert shown.code == 0
+    assert "owner_id" in shown.out
+    assert run("tables", "erd", "--mermaid").code == 0
+
+
+def test_a_name_that_is_no_store_is_refused_also_where_the_root_is_one(nowhere: Path, run: Run) -> None:
+    """A folder that does not exist lies nowhere, not in the store around it."""
+    assert run("init", "tables", ".").code == 0
+    refused = run("tables", "check", "nostore")
+    assert refused.code == 2
+    assert "[store-unknown]" in refused.err
+    assert run("tables", "check", "data").code == 0
