@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from assets.engine.globs import matcher
 from assets.engine.model import Store
 from assets.engine.recipe import Kind
+from assets.engine.scratch import scratch_path
 from schemas.canonical import canonical_json
 from schemas.errors import HeadwaterError, InvalidText
 from schemas.findings import Finding, Severity, found, rule
@@ -62,11 +63,6 @@ def store_name(root: str) -> str:
     if not root:
         return ROOT_NAME
     return f"./{root}" if root == ROOT_NAME else root
-
-
-def discover(workspace: Workspace, kinds: Mapping[str, Kind]) -> list[Store]:
-    """The stores of a workspace, sorted by kind and name."""
-    return walk(workspace, kinds).stores
 
 
 def walk(workspace: Workspace, kinds: Mapping[str, Kind], *, remembered: Iterable[Store] = ()) -> Discovered:
@@ -193,8 +189,8 @@ class _Memory:
         if record == self._stored:
             return
         with suppress(OSError):  # a workspace that cannot be written to can still be looked at
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}.tmp")
+            # In scratch, whose leftovers are swept.
+            temporary = scratch_path(self.path.with_name("scratch"), "discovery")
             temporary.write_bytes(record)
             temporary.replace(self.path)
 

@@ -23,6 +23,7 @@ from assets.engine.scratch import sweep
 from assets.engine.select import select as select_refs
 from assets.engine.share import SharedCache
 from assets.engine.standing import Observer
+from resources.storage.intents import forget_record, sweep_records
 from schemas.errors import HeadwaterError, UsageError
 from schemas.findings import Finding
 
@@ -269,8 +270,9 @@ class Engine:
     # after a crash
 
     def _recover(self) -> list[str]:
-        """Complete what a killed command left; two folder listings when there is nothing."""
+        """Complete what a killed command left; a few folder listings when there is nothing."""
         lines = self.workspace.recover()
+        sweep_records(self.publisher.folder)
         for intent in self.publisher.pending():
             line = self._recover_one(intent)
             if line is not None:
@@ -283,7 +285,7 @@ class Engine:
 
         ref = self.publisher.ref_of(intent)
         if ref is None:
-            intent.unlink(missing_ok=True)
+            forget_record(intent)
             return None
         try:
             with file_lock(self.workspace.local / "locks", f"artifact {ref}", timeout=0.05):

@@ -50,7 +50,10 @@ class SharedCache:
         return self._cache.pull(wanted, progress)
 
     def gc(self, *, max_size: int | None = None, dry_run: bool = False) -> tuple[int, int]:
-        """Trim to the cap and delete objects no entry names; returns (objects, bytes) deleted or, dry, to be deleted."""
+        """Trim to the cap and delete objects no entry names; returns (objects, bytes) deleted or, dry, to be deleted.
+
+        What killed commands left half-written among our state goes as well, and is not counted.
+        """
         cache = self._cache
         cap = cache.workspace.config.cache_max_size if max_size is None else max_size
         before = dict(cache.objects.list())
@@ -61,6 +64,7 @@ class SharedCache:
             cache.trim(cap)
             for oid in gone:
                 cache.objects.delete(oid)
+            cache.workspace.sweep()
         return len(gone), sum(before[oid] for oid in gone)
 
     def stats(self) -> CacheStats:

@@ -100,6 +100,13 @@ class Storage(Protocol):
         """Complete or undo every commit that was cut short; returns one line per commit for the user."""
         ...
 
+    def sweep(self, *, enter: Callable[[str], bool] | None = None) -> None:
+        """Remove the temporary files that killed processes left in the folders `enter` allows; one look at their names.
+
+        A scan does so wherever it comes by; this is for folders that nothing scans.
+        """
+        ...
+
     def publish(self, scratch: Path, path: str) -> FileStat:
         """Move a finished local scratch file (or folder, file by file) to `path` atomically and durably."""
         ...

@@ -308,6 +308,10 @@ class LocalStorage:
         with file_lock(self.locks, _LOCK):
             return self._complete_pending()
 
+    def sweep(self, *, enter: Callable[[str], bool] | None = None) -> None:
+        for _ in self.walk("", enter=enter):
+            pass  # a walk removes the leftovers it has met when it ends
+
     def lock(self, name: str, *, timeout: float = DEFAULT_TIMEOUT) -> AbstractContextManager[None]:
         return file_lock(self.locks, f"user {name}", timeout=timeout)
 

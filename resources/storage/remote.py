@@ -229,6 +229,9 @@ class FsspecStorage:
             self._forget(key.rpartition("/")[0])
         return lines
 
+    def sweep(self, *, enter: Callable[[str], bool] | None = None) -> None:
+        """Nothing is left half-written: an object appears whole or not at all."""
+
     def lock(self, name: str, *, timeout: float = DEFAULT_TIMEOUT) -> AbstractContextManager[None]:
         return file_lock(self.locks, name, timeout=timeout)
 

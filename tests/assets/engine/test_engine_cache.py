@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,7 @@ from assets.engine.engine import Engine
 from assets.engine.model import Outcome, Policy, Ref, Result
 from assets.engine.provenance import OutputFile
 from assets.engine.recipe import Input, Lazy, Output, Place, Recipe
+from resources.storage import leftovers
 from schemas.canonical import canonical_json
 from schemas.errors import UsageError
 from schemas.oid import bytes_oid
@@ -120,6 +124,25 @@ def test_a_lost_index_of_use_is_made_again(root: Path) -> None:
     index.unlink()
     assert engine_on(root).cache.gc() == (0, 0)
     assert engine_on(root).cache.stats() == before
+
+
+def test_gc_sweeps_what_killed_commands_left(root: Path) -> None:
+    engine_on(root).build()
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    dead_process = ended.pid
+    names = {pid: f".x.{leftovers.machine()}-{pid}-1.hwtmp" for pid in (dead_process, os.getppid())}
+    folders = ["provenance/letters/a", "manifests/00", "artifacts/letters/a/pair", "objects", ""]
+    for folder in folders:
+        write(root, {f".headwater/{folder}/{name}": "half" for name in names.values()})
+    write(root, {f".headwater/local/dagster/{names[dead_process]}": "not ours to look at"})
+    write(root, {f".headwater/local/publish/{names[dead_process]}": "half"})
+    left = {path.relative_to(root / ".headwater").as_posix() for path in (root / ".headwater").rglob("*.hwtmp")}
+    assert len(left) == 2 * len(folders) + 2
+    assert engine_on(root).cache.gc() == (0, 0)
+    left = {path.relative_to(root / ".headwater").as_posix() for path in (root / ".headwater").rglob("*.hwtmp")}
+    alive = {f"{folder}/{names[os.getppid()]}".lstrip("/") for folder in folders}
+    assert left == alive | {f"local/dagster/{names[dead_process]}"}
 
 
 def test_gc_trims_and_deletes_what_nothing_names(root: Path) -> None:
