@@ -68,9 +68,9 @@ class Builder:
         try:
             outcome = self._with_retries(ref, policy, progress)
         except InvalidText as error:
-            outcome = Outcome(ref, Result.BLOCKED, error=error, reasons=(error.message,))
+            outcome = Outcome(ref, Result.BLOCKED, error=error, reasons=(_one_line(error),))
         except Refused as error:
-            outcome = Outcome(ref, Result.REFUSED, error=error, reasons=(error.message,))
+            outcome = Outcome(ref, Result.REFUSED, error=error, reasons=(_one_line(error),))
         except Exception as error:
             outcome = Outcome(ref, Result.FAILED, error=error, reasons=(_one_line(error),))
         outcome.seconds = time.perf_counter() - started
@@ -292,5 +292,9 @@ class Builder:
 
 
 def _one_line(error: Exception) -> str:
-    message = error.message if isinstance(error, HeadwaterError) else f"{type(error).__name__}: {error}"
+    """The first line of an error, with the place it is about."""
+    if not isinstance(error, HeadwaterError):
+        message = f"{type(error).__name__}: {error}"
+    else:
+        message = f"{error.place}: {error.message}" if error.place else error.message
     return message.splitlines()[0] if message else type(error).__name__

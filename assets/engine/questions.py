@@ -111,7 +111,7 @@ class Questions:
         what = "was edited since it was built" if ownership is Ownership.EDITED else "was not written by Headwater"
         detail = "".join(f"\n    {line}" for line in difference.lines[:20])
         refused = Refused(
-            f"{paths[0]}{f' and {len(paths) - 1} more' if len(paths) > 1 else ''} {what}: {difference.headline}{detail}",
+            f"{what}{f', like {len(paths) - 1} more' if len(paths) > 1 else ''}: {difference.headline}{detail}",
             rule="output-not-ours",
             path=paths[0],
             fix=(

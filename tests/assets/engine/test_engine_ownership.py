@@ -237,6 +237,10 @@ def test_headless_refuses_with_the_exact_words_that_allow_it(root: Path, how: st
     assert (root / path).read_text() == "precious"
     question = next(iter(engine_on(root).questions([str(ref)])))
     assert f"headwater build {ref} --confirm {question.plan}" in str(outcome.error.fix)
+    place, _, message = str(outcome.error).partition(": ")
+    assert message.startswith(("was edited since it was built", "was not written by Headwater"))
+    assert message.splitlines()[0].count(place) == 0
+    assert outcome.reasons[0].startswith(f"{place}: was ")
     assert f'ops:\n  letters__a__{ref.name}:\n    config:\n      confirm: ["{question.plan}"]' in str(outcome.error.fix)
     agreed = build(root, ref, Policy(confirm=frozenset({question.plan})))
     assert agreed.result is Result.RESTORED  # the refused build was not wasted
@@ -320,7 +324,7 @@ def test_before_replace_may_refuse(root: Path) -> None:
     before = (root / "a/words.db").read_bytes()
     outcome = build(root, DATABASE)
     assert outcome.result is Result.REFUSED
-    assert outcome.reasons == ("is in use",)
+    assert outcome.reasons == ("words.db: is in use",)
     assert (root / "a/words.db").read_bytes() == before
 
 
