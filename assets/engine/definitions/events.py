@@ -235,7 +235,7 @@ def _pictures(session: BuildSession, artifact: Artifact, outcome: Outcome) -> Ma
     found: dict[str, bytes] = {}
     for output in record.outputs if record else ():
         if output.path.endswith((".svg", ".png")) and output.size <= PICTURE_LIMIT:
-            spot = session.engine.places.spot(artifact.store, output.key)
+            spot = session.engine.places.file_spot(artifact.store, output.key, output.oid)
             try:
                 found[output.path.rpartition("/")[2]] = spot.storage.read(spot.path, limit=PICTURE_LIMIT)
             except (HeadwaterError, OSError):
