@@ -82,6 +82,22 @@ def check_path(path: str, *, portable: bool = True) -> str:
     return path
 
 
+def is_usable(path: str) -> bool:
+    """Whether a path that lies on a disk can be opened and named in records (`check_path` without portability). Quick."""
+    if path.isprintable() and "\\" not in path:
+        return True
+    try:
+        check_path(path, portable=False)
+    except HeadwaterError:
+        return False
+    return True
+
+
+def escaped(path: str) -> str:
+    """`path` for a message or a finding, whatever bytes it holds: what cannot be printed is written as escapes."""
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in path)
+
+
 def check_name(name: str, *, path: str | None = None) -> str:
     """Returns `name` when every platform can hold it as one file or folder name; `path` is what the error shows.
 

@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assets.engine.globs import matcher
-from assets.engine.model import Store
+from assets.engine.model import Ref, Store
 from assets.engine.recipe import Kind
 from assets.engine.scratch import scratch_path
 from schemas.canonical import canonical_json
 from schemas.errors import HeadwaterError, InvalidText
 from schemas.findings import Finding, Severity, found, rule
 from schemas.oid import json_oid
+from schemas.paths import check_path, escaped
 
 if TYPE_CHECKING:
     from resources.workspace import Workspace
@@ -32,6 +33,7 @@ FORMAT = 1
 
 STORE_UNREADABLE = rule("store-unreadable", Severity.ERROR, "A store's marker file cannot be read, so the store is left out.")
 STORE_VANISHED = rule("store-vanished", Severity.WARNING, "A store that is configured or was built before is no longer there.")
+FOLDER_UNUSABLE = rule("folder-unusable", Severity.WARNING, "Folders have names that every command can show and open.")
 STORE_NAME_TAKEN = rule("store-name-taken", Severity.ERROR, "Two stores of one kind have the same name.")
 
 _NEVER_ENTERED = frozenset(
@@ -82,6 +84,7 @@ def walk(workspace: Workspace, kinds: Mapping[str, Kind], *, remembered: Iterabl
             ignore_key = _ignore_key(workspace, files)
         _drop_ignored(workspace, files, memory, ignore_key, enter)
     stores, findings = _stores(workspace, kinds, configured, files, memory, enter.excluded)
+    findings.extend(enter.unusable.values())
     present = {(store.kind, store.name) for store in stores}
     for store in remembered:
         if (store.kind, store.name) not in present and store.kind in kinds:
@@ -91,7 +94,7 @@ def walk(workspace: Workspace, kinds: Mapping[str, Kind], *, remembered: Iterabl
                     STORE_VANISHED,
                     store.root or ".",
                     f"the {store.kind} store {store.name} was built before and is gone",
-                    fix=f"bring its folder back, or forget it with `headwater clean {store.kind}/{store.name}`",
+                    fix=f"bring its folder back, or forget it with `headwater clean {Ref(store.kind, store.name, '*').word}`",
                 )
             )
     memory.save()
@@ -204,6 +207,8 @@ class _Enter:
         self.configured = configured
         self.memory = memory
         self.foreign: set[str] = set()
+        self.unusable: dict[str, Finding] = {}
+        """A finding for each folder that is passed over because of its name."""
         self._verdicts: dict[str, bool] = {}
 
     def wanted(self, folder: str) -> bool:
@@ -228,6 +233,14 @@ class _Enter:
         if name in _NEVER_ENTERED and not any(root == folder or root.startswith(f"{folder}/") for root in self.configured):
             return False
         if self.excluded(folder):
+            return False
+        try:
+            check_path(folder, portable=False)
+        except HeadwaterError as error:
+            # Its files cannot be opened through the storage; everything else in the workspace can.
+            above = folder.rpartition("/")[0] or "."
+            message = f"the folder {escaped(name)} is passed over: {error.message.partition(':')[0]}"
+            self.unusable[folder] = found(FOLDER_UNUSABLE, escaped(above), message, fix=error.fix)
             return False
         if self.wanted(folder):
             return True

@@ -96,7 +96,7 @@ class Engine:
         are verified copies in machine state. Raises HeadwaterError (rule `artifact-missing`) when it was never built."""
         node, record = self.observer.graph.node(ref), self.records.read(ref)
         if record is None:
-            raise HeadwaterError(f"{ref} was never built", rule="artifact-missing", fix=f"run `headwater build {ref}`")
+            raise HeadwaterError(f"{ref} was never built", rule="artifact-missing", fix=f"run `headwater build {ref.word}`")
         digits = record.output_digest.partition(":")[2]
         return self.places.local_outputs(
             node.store, node.recipe, self.workspace.local / "fetched" / digits, self.expanded(record)

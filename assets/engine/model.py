@@ -22,6 +22,14 @@ class Ref:
     def __str__(self) -> str:
         return f"{self.kind}/{self.store}/{self.name}"
 
+    @property
+    def word(self) -> str:
+        """The reference as one word of a shell, for commands that people copy out of a message: a store's name is the name of
+        a folder, which may hold spaces, quotes and semicolons."""
+        import shlex
+
+        return shlex.quote(str(self))
+
 
 @dataclass(frozen=True, slots=True)
 class Store:

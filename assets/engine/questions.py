@@ -97,7 +97,7 @@ class Questions:
             raise Refused(
                 f"{', '.join(self._paths(standing))} was left as it is",
                 rule="replacement-declined",
-                fix=f"to replace it later, run `headwater build {standing.node.ref}` again",
+                fix=f"to replace it later, run `headwater build {standing.node.ref.word}` again",
             )
 
     def _paths(self, standing: Standing) -> list[str]:
@@ -115,9 +115,9 @@ class Questions:
             rule="output-not-ours",
             path=paths[0],
             fix=(
-                f"run `headwater build {ref} --confirm {plan}`, or paste this run config in the Dagster launchpad:\n"
+                f"run `headwater build {ref.word} --confirm {plan}`, or paste this run config in the Dagster launchpad:\n"
                 f"{run_config_yaml(ref, plan)}\n"
-                f"  the present file is copied to headwater-rescue/ first; `headwater adopt {ref}` keeps it if it is right"
+                f"  the present file is copied to headwater-rescue/ first; `headwater adopt {ref.word}` keeps it if it is right"
             ),
         )
         refused.difference = difference  # type: ignore[attr-defined]  # shown as metadata of the failed run

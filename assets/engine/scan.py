@@ -17,6 +17,7 @@ from assets.engine.model import Ref, Store
 from assets.engine.recipe import Input, Kind, Source
 from schemas.canonical import canonical_json
 from schemas.oid import json_oid
+from schemas.paths import is_usable
 
 if TYPE_CHECKING:
     from resources.statcache import Tree
@@ -114,6 +115,8 @@ def _files_by_source(
     files: dict[str, list[FileEntry]] = {source.name: [] for source in sources}
     for path, size, oid in tree.files():
         below = store_relative(store, path)
+        if not is_usable(below):  # no record can name it; the kind's checks report it
+            continue
         for name, test in tests:
             if test(below) and not excluded(path):
                 files[name].append((below, oid, size))

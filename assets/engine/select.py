@@ -40,6 +40,10 @@ def select(graph: Graph, expressions: Sequence[str]) -> list[Ref]:
 def _matching(graph: Graph, pattern: str) -> set[Ref]:
     if not pattern:
         return set()
+    # A store's folder may be called `what*`: its own reference means it and no other.
+    exact = {ref for ref in graph.nodes if str(ref) == pattern}
+    if exact:
+        return exact
     wanted = re.compile("".join(".*" if sign == "*" else "." if sign == "?" else re.escape(sign) for sign in pattern), re.DOTALL)
     return {
         ref

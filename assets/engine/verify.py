@@ -183,7 +183,7 @@ def _not_adopted(ref: Ref, differences: list[str]) -> Outcome:
     error = Refused(
         f"what lies there is not what would be built: {differences[0]}",
         rule="adopt-differs",
-        fix=f"build it instead: `headwater build {ref}`",
+        fix=f"build it instead: `headwater build {ref.word}`",
     )
     return Outcome(ref, Result.REFUSED, reasons=tuple(differences), error=error)
 

@@ -324,4 +324,6 @@ def _entity(name: str, number: int) -> str:
 def _quoted(text: str) -> str:
     """`text` inside Mermaid's double quotes."""
     line = "".join(char if char.isprintable() else " " for char in text)
-    return line.replace("#", "#35;").replace('"', "#quot;").replace("\\", "#92;")
+    for char, code in (("#", "#35;"), ('"', "#quot;"), ("\\", "#92;"), ("&", "#amp;"), ("<", "#lt;"), (">", "#gt;")):
+        line = line.replace(char, code)
+    return line

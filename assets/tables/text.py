@@ -27,20 +27,36 @@ KEPT_FOLDER = ".playground"
 _RECOGNISE_LIMIT = 4 << 20
 _TOP_KEY = re.compile(rb"""^(?:\xef\xbb\xbf)?["']?(version|tables)["']?[ \t]*:""", re.MULTILINE)
 
+_NO_TOP_LINES = re.compile(rb"(?:\xef\xbb\xbf)?(?:[ \t]*(?:#[^\n]*|---[ \t]*)?\r?\n)*[ \t]*(?:\{|[ \t]\S)")
+"""The beginning of a document in braces, or of one that is indented as a whole."""
+
 
 def recognise(storage: Storage, marker: str) -> str | None:
     """The project folder when `marker` is a `project.yaml` of ours, else None.
 
     Ours is one with `version` and `tables` at the top level. Only the lines are looked at: a file that does not parse must
-    still be a project, with a finding, and other tools have files of this name too. A project's backups in `.playground/`
-    are not projects.
+    still be a project, with a finding, and other tools have files of this name too. One that is written in braces (JSON is
+    YAML) or indented as a whole has no such lines and must parse. A project's backups in `.playground/` are not projects.
     """
     folder, _, name = marker.rpartition("/")
     stat = storage.stat(marker)
     if name != PROJECT_FILE or KEPT_FOLDER in folder.split("/") or stat is None or stat.size > _RECOGNISE_LIMIT:
         return None
-    keys = {match[1] for match in _TOP_KEY.finditer(storage.read(marker))}
-    return folder if keys == {b"version", b"tables"} else None
+    data = storage.read(marker)
+    keys = {match[1] for match in _TOP_KEY.finditer(data)}
+    return folder if keys == {b"version", b"tables"} or (not keys and _parses_as_ours(data, marker)) else None
+
+
+def _parses_as_ours(data: bytes, path: str) -> bool:
+    if not _NO_TOP_LINES.match(data):
+        return False
+    from schemas import yaml_text
+
+    try:
+        value = yaml_text.read(data, path).value
+    except InvalidText:
+        return False
+    return isinstance(value, dict) and {"version", "tables"} <= value.keys()
 
 
 def check(storage: Storage, root: str) -> list[Finding]:

@@ -54,15 +54,16 @@ COMMANDS: Final[dict[str, tuple[str, ...]]] = {
 }
 """Every command by the heading it has in `--help`; the module is `orchestration.cli.<name>`, the object in it `<name>`."""
 
-_SGR = re.compile(r"\x1b\[[0-9;]*m")
-_UNPRINTABLE = re.compile(
-    r"\x1b(?!\[[0-9;]*m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
-)
+_MARK: Final = f"\0{os.urandom(8).hex()}:"
+_STYLED = re.compile(rf"{_MARK}([0-9;]*)\0")
+"""Where a colour begins or ends. Not the terminal's own code, which a name or a cell may hold too, but a mark nobody can guess:
+it becomes the code only when a line is written."""
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "magenta": "35", "cyan": "36"}
 
 
 def printable(text: str) -> str:
-    """`text` with everything that could drive a terminal or turn the direction of writing escaped; colours stay."""
+    """`text` with everything that could drive a terminal or turn the direction of writing escaped."""
     return _UNPRINTABLE.sub(lambda match: match.group().encode("unicode_escape", "surrogatepass").decode("ascii"), text)
 
 
@@ -172,7 +173,7 @@ class App:
     def style(self, text: str, *styles: str) -> str:
         """`text` in colours (the keys of _STYLES); the streams drop them where they do not belong."""
         codes = ";".join(_STYLES[style] for style in styles)
-        return f"\x1b[{codes}m{text}\x1b[0m"
+        return f"{_MARK}{codes}\0{text}{_MARK}0\0"
 
     def table(self, rows: Iterable[Iterable[str]], *, header: Iterable[str] | None = None, indent: str = "") -> None:
         """Rows of cells in aligned columns for people; the width of a cell counts without its colours."""
@@ -291,9 +292,11 @@ class App:
         if self._bar is not None:
             self._bar.clear()
         if not raw:
-            text = printable(text)
-            if not self._colored(stream):
-                text = _SGR.sub("", text)
+            first, *rest = _STYLED.split(text)
+            colored = self._colored(stream)
+            text = printable(first)
+            for code, part in zip(rest[::2], rest[1::2], strict=True):
+                text += (f"\x1b[{code}m" if colored else "") + printable(part)
         try:
             stream.write(text)
         except UnicodeEncodeError:
@@ -311,7 +314,7 @@ def _is_terminal(stream: Any) -> bool:
 
 
 def _width(cell: str) -> int:
-    return len(_SGR.sub("", cell))
+    return len(_STYLED.sub("", cell))
 
 
 def command(name: str, **settings: Any) -> Callable[[Callable[..., Any]], Command]:

@@ -6,10 +6,12 @@ the progress display and the exit code belong here. Light until something has to
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -69,6 +71,7 @@ def run(app: App, refs: Sequence[Ref], policy: Policy) -> list[Outcome]:
     """Build `refs` through Dagster in this process, showing each outcome as it comes; also what other commands build with."""
     if not refs:
         return []
+    require_writable(app.workspace().local)
     with app.progress("build", len(refs)) as bar:
         bar.show("loading Dagster", at_once=True)
         from orchestration.launch import run_build
@@ -82,6 +85,18 @@ def run(app: App, refs: Sequence[Ref], policy: Policy) -> list[Outcome]:
             bar.advance()
 
         return run_build(app.engine(), refs, policy, progress=progress, done=done)
+
+
+def require_writable(folder: Path) -> None:
+    """Raise HeadwaterError (rule `workspace-read-only`) before any work when nothing can be kept in `folder`, the machine state
+    of the workspace; it need not exist yet."""
+    present = next(place for place in (folder, *folder.parents) if place.exists())
+    if not os.access(present, os.W_OK | os.X_OK):
+        raise HeadwaterError(
+            f"{present} cannot be written to, so nothing can be built",
+            rule="workspace-read-only",
+            fix="make it writable or build in a copy of the workspace; `headwater status`, `check` and `explain` need no writing",
+        )
 
 
 def show_outcome(app: App, outcome: Outcome) -> None:
@@ -228,7 +243,9 @@ def _with_downstream(engine: Engine, refs: Iterable[Ref]) -> set[Ref]:
 
 def _counts(counts: dict[str, Any]) -> str:
     """The first few things that were counted and are not zero."""
-    shown = [f"{value:,} {name}" for name, value in counts.items() if isinstance(value, int) and value]
+    kept = [(value, name) for name, value in counts.items() if isinstance(value, int) and value]
+    # Every name is a plural, such as `rows`.
+    shown = [f"{value:,} {name.removesuffix('s') if value == 1 else name}" for value, name in kept]
     return ", ".join(shown[:_SHOWN_COUNTS])
 
 

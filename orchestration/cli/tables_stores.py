@@ -88,7 +88,7 @@ class Opened:
         engine.refresh()
         outcome = engine.build_one(self.ref(), Policy())
         if outcome.result is Result.REFUSED:
-            questions = engine.questions([glob(self.ref())])
+            questions = engine.questions([str(self.ref())])
             if questions and not any(questions[0].difference.data.get(word, 1) for word in ("added", "changed", "removed")):
                 outcome = engine.build_one(self.ref(), Policy(confirm=frozenset({questions[0].plan})))
         return outcome
@@ -97,7 +97,7 @@ class Opened:
         """The database, when it says what the text says; built when there is none. Raises Refused while they differ."""
         path = self.ensure()
         self.app.engine().refresh()
-        state = self.app.engine().status([glob(self.ref())])[0]
+        state = self.app.engine().status([str(self.ref())])[0]
         if str(state.freshness) == "fresh":
             return path
         outcome = self._adopted()
@@ -115,13 +115,6 @@ class Opened:
         from assets.engine.model import Policy
 
         return self.app.engine().build_one(self.ref(), Policy(ask=lambda question: False))
-
-
-def glob(ref: Ref) -> str:
-    """A selection of exactly `ref`."""
-    import glob as globs
-
-    return f"{ref.kind}/{globs.escape(ref.store)}/{ref.name}"
 
 
 def actor(app: App) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestration.cli.app import App, command, counted, dry_run_option, pass_app, yes_option
-from orchestration.cli.tables_stores import GOOD, Opened, glob, show_comparison, store_argument, store_option
+from orchestration.cli.tables_stores import GOOD, Opened, show_comparison, store_argument, store_option
 from schemas.errors import HeadwaterError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def build(
     from orchestration.cli.build import build as build_command
 
     opened = Opened.choose(context.ensure_object(App), store)
-    select = glob(opened.ref("*")).replace("[*]", "*") if everything else glob(opened.ref())
+    select = str(opened.ref("*") if everything else opened.ref())
     result: int = context.invoke(build_command, select=(select,), force=force, yes=yes, confirm=confirm, dry_run=dry_run)
     return result
 

@@ -68,17 +68,25 @@ class TablesStore:
     def data_files(self) -> dict[str, str]:
         """The CSV files below data/: their path in the project, in Unicode form NFC, to the storage's path.
 
-        Where a folder holds both forms of a name, the one that is NFC wins.
+        Where a folder holds both forms of a name, the one that is NFC wins. Names that no table can declare are left out.
         """
+        return self._scan_data()[0]
+
+    def _scan_data(self) -> tuple[dict[str, str], list[str]]:
+        """`data_files`, and the storage's paths of those that were left out."""
         start = len(self.path(""))
         files: dict[str, str] = {}
+        unusable: list[str] = []
         for stat in self.storage.scan(self.path(DATA_FOLDER)):
             if stat.path.endswith(".csv"):
                 inside = stat.path[start:]
+                if not paths.is_usable(inside):
+                    unusable.append(stat.path)
+                    continue
                 form = unicodedata.normalize("NFC", inside)
                 if form not in files or form == inside:
                     files[form] = stat.path
-        return files
+        return files, unusable
 
     def data_path(self, table: Table) -> str:
         """The storage's path of a table's CSV file: of the one that is there in another Unicode form, else as declared."""
@@ -120,7 +128,7 @@ class TablesStore:
 
     def _match_files(self, project: Project) -> tuple[dict[str, str], list[Finding]]:
         """(table -> the storage's path of its file, findings about files)."""
-        present = self.data_files()
+        present, unusable = self._scan_data()
         files: dict[str, str] = {}
         findings = []
         for name, table in project.tables.items():
@@ -135,6 +143,9 @@ class TablesStore:
             if actual != self.path(table.data_file):
                 message = f"the file's name is not in the Unicode form of {table.data_file!r} in project.yaml"
                 findings.append(found(OTHER_FORM, actual, message, fix=f"rename it to {table.data_file!r}"))
+        for path in unusable:
+            message, fix = "no table can have a file of this name", "rename it, and declare its table in project.yaml"
+            findings.append(found(UNDECLARED, paths.escaped(path), message, fix=fix))
         folded = {paths.fold(table.data_file): name for name, table in project.tables.items()}
         for inside, actual in present.items():
             near = folded.get(paths.fold(inside))

@@ -212,7 +212,7 @@ def test_no_terminal_codes_when_not_at_a_terminal(run: Callable[..., Ran], works
 
 def test_control_characters_from_the_text_cannot_drive_the_terminal() -> None:
     assert printable("a\x1b]0;title\x07b\u202ec\x9b1m") == "a\\x1b]0;title\\x07b\\u202ec\\x9b1m"
-    assert printable("\x1b[31mred\x1b[0m\tok\n") == "\x1b[31mred\x1b[0m\tok\n"
+    assert printable("\x1b[31mred\x1b[0m\tok\n") == "\\x1b[31mred\\x1b[0m\tok\n"
 
 
 def test_output_that_the_terminal_cannot_spell_is_escaped(workspace: Path) -> None:
