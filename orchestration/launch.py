@@ -152,6 +152,7 @@ def _drain(reader: socket.socket) -> bytes:
 
 def _why_blocked(engine: Engine, ref: Ref, made: dict[Ref, Outcome]) -> str:
     """Which upstream artifact kept this one from being tried."""
-    bad = (Result.FAILED, Result.BLOCKED, Result.REFUSED)
-    failed = [str(upstream) for upstream in engine.upstream(ref) if upstream in made and made[upstream].result in bad]
-    return f"not tried because {' and '.join(failed)} failed" if failed else "not tried because something it reads failed"
+    bad = {Result.FAILED: "failed", Result.BLOCKED: "is blocked", Result.REFUSED: "was refused"}
+    tried = [(upstream, made[upstream].result) for upstream in engine.upstream(ref) if upstream in made]
+    named = [f"{upstream} {bad[result]}" for upstream, result in tried if result in bad]
+    return f"not tried because {' and '.join(named) or 'something it reads failed'}"

@@ -322,7 +322,9 @@ class Observer:
             before = record.inputs.get(role)
             if before is None or before.digest != held.digest:
                 if held.ref is None:
-                    reasons.append("the workspace changed")
+                    # Its text and its artifacts are two roles of one input.
+                    if "the workspace changed" not in reasons:
+                        reasons.append("the workspace changed")
                 elif held.provenance is not None:
                     reasons.append(f"its input {held.ref} changed")
                 else:

@@ -67,9 +67,16 @@ def demo(app: App, examples: str, folder: str | None) -> int:
     if code:
         return code
     _say(app, f"That was all, in {duration(time.monotonic() - started)}. Look around in the Dagster UI:")
-    app.say(f"  headwater -C {shlex.quote(str(root))} ui")
+    app.say(f"  {shlex.quote(_program())} -C {shlex.quote(str(root))} ui")
     app.emit({"workspace": str(root), "seconds": round(time.monotonic() - started, 3)})
     return 0
+
+
+def _program() -> str:
+    """What to type to run this program: its name, or its path where a virtual environment holds it that is not active."""
+    import sys
+
+    return "headwater" if shutil.which("headwater") or Path(sys.argv[0]).name != "headwater" else sys.argv[0]
 
 
 def _copy(source: Path, folder: str | None) -> Path:

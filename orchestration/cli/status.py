@@ -6,11 +6,18 @@ Light: a test asserts what it loads.
 from __future__ import annotations
 
 from collections import Counter
+from typing import TYPE_CHECKING
 
 import click
 
 from orchestration.cli.app import App, command, counted, pass_app, select_argument
 from orchestration.cli.words import STATE_COLOURS, nothing_here, state_record, state_word
+
+if TYPE_CHECKING:
+    from assets.engine.model import State
+
+UPSTREAM = " is not up to date"
+"""How the reason of an artifact ends that waits for another one."""
 
 STALE = 4
 """Exit code of `status --exit-code` when something is not fresh."""
@@ -30,9 +37,10 @@ def status(app: App, select: tuple[str, ...], exit_code: bool) -> int:
     width = max((len(str(state.ref)) for state in states), default=0)
     for state in states:
         reason = state.reasons[0] if state.reasons else ""
-        cached = app.style(" (in the build cache)", "dim") if state.cached and str(state.freshness) != "fresh" else ""
+        note = f"{reason} (in the build cache)" if _restorable(state) else reason
         padding = " " * (8 - len(str(state.freshness)))
-        app.say(f"{state_word(app, state)}{padding}{state.ref!s:<{width}}  {app.style(reason, 'dim')}{cached}".rstrip())
+        said = f"{state.ref!s:<{width}}  {app.style(note, 'dim')}" if note else str(state.ref)
+        app.say(f"{state_word(app, state)}{padding}{said}")
         for more in state.reasons[1:]:
             app.say(f"{'':8}{'':<{width}}  {app.style(more, 'dim')}")
     counts = Counter(str(state.freshness) for state in states)
@@ -40,6 +48,12 @@ def status(app: App, select: tuple[str, ...], exit_code: bool) -> int:
     app.say(f"{counted(len(states), 'artifact')}: {', '.join(parts)}")
     _git_hint(app)
     return STALE if exit_code and counts["fresh"] != len(states) else 0
+
+
+def _restorable(state: State) -> bool:
+    """Whether the build cache holds what a build would make. While an input is stale, that is not known yet."""
+    waits = str(state.freshness) == "stale" and any(reason.endswith(UPSTREAM) for reason in state.reasons)
+    return state.cached and str(state.freshness) != "fresh" and not waits
 
 
 def _git_hint(app: App) -> None:
@@ -50,6 +64,6 @@ def _git_hint(app: App) -> None:
     if missing:
         app.note(
             app.style(
-                f"git does not know {counted(len(missing), 'setting')} of this workspace's kinds; `headwater git setup`", "dim"
+                "git in this clone has not been told how to merge and compare these files: `headwater git setup` tells it", "dim"
             )
         )

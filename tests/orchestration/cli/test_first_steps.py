@@ -79,3 +79,23 @@ def test_a_name_that_is_no_store_is_refused_also_where_the_root_is_one(nowhere: 
     assert refused.code == 2
     assert "[store-unknown]" in refused.err
     assert run("tables", "check", "data").code == 0
+
+
+def test_status_says_each_reason_once_and_promises_nothing_unknown(workspace: Path, run: Run) -> None:
+    """The catalog is made of texts and of artifacts: one reason. What a stale input will give is in no build cache yet."""
+    build(run)
+    (workspace / "pets/data/owner.csv").write_text("id,name\n1,Ada\n2,Bea\n", "utf-8")
+    assert run("tables", "build", "pets").code == 0
+    lines = run("status").out.splitlines()
+    assert sum("the workspace changed" in line for line in lines) == 1
+    assert [line for line in lines if line.endswith(" ")] == []
+    waiting = [line for line in lines if "its input tables/pets/parquet is not up to date" in line]
+    assert len(waiting) == 1
+    assert "in the build cache" not in waiting[0]
+
+
+def test_one_of_a_thing_is_counted_in_the_singular() -> None:
+    """`1 table, 2 rows`; what is no plural stays as it is."""
+    from orchestration.cli.build import _counts
+
+    assert _counts({"tables": 1, "rows": 2, "not held by DuckDB": 1, "nulls": 0}) == "1 table, 2 rows, 1 not held by DuckDB"
