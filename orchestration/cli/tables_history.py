@@ -37,6 +37,9 @@ def history(app: App, store: str | None, last: int) -> None:
         for record in records:
             app.emit(record.model_dump(mode="json", exclude={"changes"}))
         return
+    if not log.records:
+        app.say("nothing has been recorded yet")
+        return
     app.table(
         [
             [
@@ -51,8 +54,6 @@ def history(app: App, store: str | None, last: int) -> None:
         ],
         header=["seq", "when (UTC)", "who", "what", "rows", "command"],
     )
-    if not records:
-        app.say("nothing has been recorded yet")
     if log.fork is not None:
         from resources.tables.history_log import fork_error
 
@@ -121,6 +122,9 @@ def replay(app: App, store: str | None, until: str | None, start: str | None, ou
     if until is not None:
         app.emit(record, f"{proven}; the text then was {made.digest}")
         return 0
+    if not log.records and not equal:
+        app.emit(record, "nothing has been recorded yet: the text that lies here is no record's")
+        return 1
     app.emit(record, f"{proven}; {'the text is exactly that' if equal else 'the text has changed since the last record'}")
     return 0 if equal else 1
 
@@ -137,12 +141,13 @@ def _start(opened: Opened, name: str) -> dict[str, bytes]:
 
 def _write(folder: Path, made: Replayed) -> None:
     """Write the rebuilt text to a folder that does not exist yet or is empty."""
+    from resources.storage import open_storage
+
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise Refused(f"{folder} is not empty", rule="not-empty", path=str(folder), fix="name a new folder")
+    storage = open_storage(folder)
     for path, data in made.files.items():
-        target = folder / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(data)
+        storage.write(path, data)
 
 
 def _rebase(opened: Opened) -> None:

@@ -21,6 +21,7 @@ from schemas.canonical import canonical_json
 from schemas.errors import HeadwaterError, InvalidText, NewerFormat
 from schemas.findings import Severity, found, rule
 from schemas.oid import bytes_oid, json_oid, parse_oid
+from schemas.paths import check_path
 
 LOG_VERSION = 1
 """The version in the header that this module reads and writes."""
@@ -102,6 +103,15 @@ class Splice(_Strict):
     put_zlib: str | None = None
     oid: str | None = None
 
+    @field_validator("path")
+    @classmethod
+    def _stays_inside(cls, path: str) -> str:
+        # A log comes with a project from anywhere, and a replay writes to these paths.
+        try:
+            return check_path(path)
+        except HeadwaterError as error:
+            raise ValueError(error.message) from None
+
     @property
     def complete(self) -> bool:
         """Whether the record itself holds the bytes."""
@@ -133,7 +143,10 @@ class Splice(_Strict):
 
 def _inflate(text: str) -> bytes:
     stream = zlib.decompressobj()
-    data = stream.decompress(base64.b64decode(text, validate=True), 1 << 30)
+    try:
+        data = stream.decompress(base64.b64decode(text, validate=True), 1 << 30)
+    except (ValueError, zlib.error) as error:
+        raise HeadwaterError(f"the packed text in the record is damaged: {error}", rule="history-replay") from None
     if stream.unconsumed_tail:
         raise HeadwaterError("the text in the record is larger than 1 GiB", rule="history-replay")
     return data

@@ -50,6 +50,24 @@ def test_a_log_reads_back() -> None:
     assert log.digest == log.records[-1].after
 
 
+@pytest.mark.parametrize("path", ["../outside.csv", "data/../../x", "/etc/passwd", "C:/x", "data\\..\\x", "", "data/\0"])
+def test_a_record_names_no_file_outside_the_project(path: str) -> None:
+    safe = record(1, header_line("p"), changes=[Splice(path="data/t.csv", put="x")]).line()
+    assert read_log(header_line("p") + safe, "history.log").records[0].changes[0].path == "data/t.csv"
+    hostile = safe.replace(b'"data/t.csv"', json.dumps(path).encode())
+    assert hostile != safe
+    with pytest.raises(InvalidText) as caught:
+        read_log(header_line("p") + hostile, "history.log")
+    assert (caught.value.rule, caught.value.line) == ("history-record", 2)
+
+
+@pytest.mark.parametrize("packed", ["not base64!", "AAAA"])
+def test_damaged_packed_text_is_an_error(packed: str) -> None:
+    with pytest.raises(HeadwaterError) as caught:
+        Splice(path="data/t.csv", put_zlib=packed).apply(None)
+    assert caught.value.rule == "history-replay"
+
+
 def test_case_86_a_command_with_newlines_and_quotes_is_one_line() -> None:
     command = "INSERT INTO t VALUES (1, 'a\n\"b\"\r\n\u2028é');"
     line = record(1, header_line("p"), cmd=command).line()
