@@ -46,11 +46,17 @@ _KINDS = {
 _REFUSED = {
     apsw.SQLITE_ATTACH: "ATTACH",
     apsw.SQLITE_DETACH: "DETACH",
-    apsw.SQLITE_TRANSACTION: "BEGIN, COMMIT and ROLLBACK: one command is one transaction",
+    apsw.SQLITE_TRANSACTION: "BEGIN, COMMIT and ROLLBACK (one command is one transaction)",
     apsw.SQLITE_SAVEPOINT: "SAVEPOINT",
     apsw.SQLITE_CREATE_VTABLE: "virtual tables",
     apsw.SQLITE_DROP_VTABLE: "virtual tables",
 }
+_TYPE_CHECK = re.compile(r"CHECK constraint failed: .+: (?:decimal|date|time|datetime|timestamp|uuid|boolean|json)\b")
+"""The name of the check that goes with a column's type."""
+_SPELLING = (
+    "write the value as the text does: a decimal(8,2) as '9.90' with its quotes and both decimals, a date as '2024-01-31', "
+    "a boolean as 0 or 1"
+)
 _PRAGMAS = frozenset(
     {
         "table_info",
@@ -236,7 +242,11 @@ def _statements(connection: apsw.Connection, sql: str, guard: _Guard) -> tuple[l
         if guard.reason is not None:
             raise HeadwaterError(guard.reason, rule="sql-not-allowed", fix="leave it out of the command") from None
         constraint = isinstance(error, apsw.ConstraintError)
-        raise HeadwaterError(f"SQLite refuses it: {error}", rule="sql-constraint" if constraint else "sql-error") from None
+        raise HeadwaterError(
+            f"SQLite refuses it: {error}",
+            rule="sql-constraint" if constraint else "sql-error",
+            fix=_SPELLING if _TYPE_CHECK.search(str(error)) else None,
+        ) from None
     finally:
         cursor.close()
     return results, words

@@ -198,15 +198,29 @@ def refuse_lost_columns(table: Table, live: LiveTable, shown: str) -> None:
 
 def refuse_broken(connection: apsw.Connection, schema: str = "main") -> None:
     """Raise HeadwaterError for rows that break a foreign key, CHECK, UNIQUE or NOT NULL of the database itself."""
-    for table, rowid, parent, _ in connection.execute(f"PRAGMA {schema}.foreign_key_check"):
+    for table, _, parent, key in connection.execute(f"PRAGMA {schema}.foreign_key_check"):
         raise HeadwaterError(
-            f"a row of {table} (rowid {rowid}) points at a row of {parent} that does not exist",
+            f"a row of {table} points at a row of {parent} that does not exist",
             rule="export-orphan",
-            fix=f"correct the database, or look with: SELECT * FROM {quote(table)} WHERE rowid = {rowid}",
+            fix=f"correct the database, or look with: {_orphans(connection, schema, table, parent, key)}",
         )
     answer = connection.execute(f"PRAGMA {schema}.quick_check(1)").get
     if answer != "ok":
         raise HeadwaterError(f"the database is not sound: {answer}", rule="export-unsound", fix="correct or rebuild the database")
+
+
+def _orphans(connection: apsw.Connection, schema: str, table: str, parent: str, key: int) -> str:
+    """The query that shows the rows of `table` whose foreign key number `key` finds no row of `parent`."""
+    listed = connection.execute('SELECT id, "from", "to" FROM pragma_foreign_key_list(?, ?) ORDER BY seq', (table, schema))
+    pairs = [(ours, theirs) for number, ours, theirs in listed if number == key]
+    if any(theirs is None for _, theirs in pairs):
+        # Without names the primary key is meant.
+        keys = connection.execute("SELECT name FROM pragma_table_info(?, ?) WHERE pk ORDER BY pk", (parent, schema))
+        pairs = [(ours, name) for (ours, _), (name,) in zip(pairs, keys, strict=False)]
+    child = quote(table)
+    set_ = " AND ".join(f"{child}.{quote(ours)} IS NOT NULL" for ours, _ in pairs)
+    same = " AND ".join(f"parent.{quote(theirs)} = {child}.{quote(ours)}" for ours, theirs in pairs)
+    return f"SELECT * FROM {child} WHERE {set_} AND NOT EXISTS (SELECT 1 FROM {quote(parent)} AS parent WHERE {same})"
 
 
 # -- additions to the schema

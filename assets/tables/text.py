@@ -6,6 +6,7 @@ functions that the kind's declaration names, and behind the view of a build.
 
 from __future__ import annotations
 
+import codecs
 import re
 import unicodedata
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -42,9 +43,16 @@ def recognise(storage: Storage, marker: str) -> str | None:
     stat = storage.stat(marker)
     if name != PROJECT_FILE or KEPT_FOLDER in folder.split("/") or stat is None or stat.size > _RECOGNISE_LIMIT:
         return None
-    data = storage.read(marker)
+    data = _as_utf8(storage.read(marker))
     keys = {match[1] for match in _TOP_KEY.finditer(data)}
     return folder if keys == {b"version", b"tables"} or (not keys and _parses_as_ours(data, marker)) else None
+
+
+def _as_utf8(data: bytes) -> bytes:
+    """`data` as it should have been saved: a project that an editor wrote as UTF-16 is one, with a finding."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16", "replace").encode()
+    return data
 
 
 def _parses_as_ours(data: bytes, path: str) -> bool:

@@ -9,7 +9,13 @@ import click
 
 from orchestration.cli.app import App, command, counted, pass_app
 from orchestration.cli.tables_stores import Opened, store_argument
-from schemas.errors import Refused
+from schemas.errors import Refused, UsageError
+
+
+def require_folder(target: Path) -> None:
+    """Raise UsageError when the folder in which a file is to be written does not exist."""
+    if not target.parent.is_dir():
+        raise UsageError(f"there is no folder {target.parent}", rule="output-folder", fix="make it first, or name another file")
 
 
 @command("zip")
@@ -31,9 +37,8 @@ def zip_(app: App, store: str | None, output: str | None, no_history: bool, forc
     name = opened.store.root.rpartition("/")[2] or app.workspace().name
     target = Path(output or f"{name}.zip")
     if os.path.lexists(target) and not force:
-        raise Refused(
-            f"{target} is there already", rule="output-exists", path=str(target), fix="name another file, or pass --force"
-        )
+        raise Refused("is there already", rule="output-exists", path=str(target), fix="name another file, or pass --force")
+    require_folder(target)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("xb") as file:

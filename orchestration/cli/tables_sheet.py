@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestration.cli.app import App, command, counted, dry_run_option, group, pass_app, yes_option
+from orchestration.cli.tables_share import require_folder
 from orchestration.cli.tables_stores import Opened, show_comparison, store_option
 from schemas.errors import HeadwaterError, InvalidText, Refused, UsageError
 
@@ -57,6 +58,7 @@ def export(app: App, output: str | None, tables: tuple[str, ...], force: bool, s
     target = Path(output or f"{name}.xlsx")
     if os.path.lexists(target) and not force:
         raise Refused("is there already", rule="output-exists", path=str(target), fix="name another file, or pass --force")
+    require_folder(target)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("xb") as file:

@@ -99,7 +99,7 @@ def make_workspace(app: App, folder: Path) -> None:
 
 
 @command("import")
-@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True))
+@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False))
 @click.option("--into", metavar="FOLDER", default=".", show_default=True, help="The folder of the new project.")
 @pass_app
 def import_(app: App, files: tuple[str, ...], into: str) -> None:

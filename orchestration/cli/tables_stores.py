@@ -137,6 +137,8 @@ def show_comparison(app: App, compared: Comparison, limit: int) -> None:
     if app.json:
         app.emit(compared.to_json())
         return
+    if not compared.equal:
+        app.say(app.style(f"from {compared.old} to {compared.new}:", "dim"))
     for line in compared.lines(limit):
         colour = {"+": "green", "-": "red", "~": "yellow"}.get(line.lstrip()[:1])
         app.say(app.style(line, colour) if colour else line)

@@ -10,7 +10,7 @@ import click
 
 from orchestration.cli.app import App, command, counted, dry_run_option, pass_app, yes_option
 from orchestration.cli.tables_stores import GOOD, Opened, show_comparison, store_argument, store_option
-from schemas.errors import HeadwaterError
+from schemas.errors import HeadwaterError, UsageError
 
 if TYPE_CHECKING:
     from assets.tables.execute import Applied, Result
@@ -152,7 +152,7 @@ def _datapackage(opened: Opened, dry_run: bool) -> int:
         app.note(f"a data package cannot say: {line}")
     app.emit(
         {"path": path, "written": present != data and not dry_run, "lost": lost},
-        f"wrote {path}" if present != data else f"{path} is up to date",
+        f"{'would write' if dry_run else 'wrote'} {path}" if present != data else f"{path} is up to date",
     )
     return 0
 
@@ -189,9 +189,11 @@ def execute(app: App, sql: str, store: str | None, rows: int) -> int:
 
 
 def read_sql(sql: str) -> str:
-    """The statements that the argument means. Raises HeadwaterError for a file that cannot be read as UTF-8."""
+    """The statements that the argument means. Raises HeadwaterError for a file that cannot be read as UTF-8 or is not there."""
     if sql == "-":
         return sys.stdin.read()
+    if sql.lower().endswith(".sql") and not any(char.isspace() for char in sql) and not Path(sql).is_file():
+        raise UsageError(f"there is no file {sql}", rule="sql-file", fix="name a file, or write the statements themselves")
     if "\n" in sql or len(sql) > 255 or not Path(sql).is_file():
         return sql
     from schemas.text import decode

@@ -307,6 +307,18 @@ def test_export_refuses_rows_that_break_the_database_own_rules(shop: Shop) -> No
     with pytest.raises(HeadwaterError) as caught:
         export(shop.journal.text(), shop.database)
     assert caught.value.rule == "export-orphan"
+    # The query that is suggested finds exactly that row, in tables with and without a rowid.
+    query = (caught.value.fix or "").partition("look with: ")[2]
+    connection = apsw.Connection(str(shop.database))
+    assert [row[0] for row in connection.execute(query)] == [77]
+    connection.close()
+
+
+def test_a_value_in_another_spelling_is_refused_with_the_right_one(shop: Shop) -> None:
+    with pytest.raises(HeadwaterError) as caught:
+        shop.run('UPDATE "order" SET price = 1')
+    assert caught.value.rule == "sql-constraint"
+    assert "'9.90'" in (caught.value.fix or "")
 
 
 def test_export_refuses_values_outside_the_declared_limits(shop: Shop) -> None:

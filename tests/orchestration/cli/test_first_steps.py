@@ -99,3 +99,52 @@ def test_one_of_a_thing_is_counted_in_the_singular() -> None:
     from orchestration.cli.build import _counts
 
     assert _counts({"tables": 1, "rows": 2, "not held by DuckDB": 1, "nulls": 0}) == "1 table, 2 rows, 1 not held by DuckDB"
+
+
+def test_a_project_saved_as_utf16_is_reported_not_forgotten(workspace: Path, run: Run) -> None:
+    """Some editors save so; a store that silently vanishes would look like a workspace without mistakes."""
+    project = workspace / "pets/project.yaml"
+    project.write_bytes(project.read_text("utf-8").encode("utf-16"))
+    found = run("check")
+    assert found.code == 3
+    assert found.out.startswith("pets/project.yaml:1:1: error: the file is encoded as UTF-16")
+
+
+def test_the_history_of_a_new_project_says_that_there_is_none(nowhere: Path, run: Run) -> None:
+    """No table of nothing, and no claim that the text has changed since a record that does not exist."""
+    assert run("tables", "init").code == 0
+    assert run("tables", "history").out == "nothing has been recorded yet\n"
+    replayed = run("tables", "replay")
+    assert replayed.code == 1
+    assert replayed.out == "nothing has been recorded yet: the text that lies here is no record's\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["exec", "nofile.sql"], "there is no file nofile.sql [sql-file]"),
+        (["zip", "-o", "nofolder/x.zip"], "there is no folder nofolder [output-folder]"),
+        (["sheet", "export", "-o", "nofolder/x.xlsx"], "there is no folder nofolder [output-folder]"),
+        (["import", ".", "--into", "new"], "File '.' is a directory. [usage]"),
+    ],
+)
+def test_a_file_or_folder_that_is_not_there_is_named(workspace: Path, run: Run, arguments: list[str], message: str) -> None:
+    """Before anything is done, as a mistake in the command line."""
+    refused = run("tables", *arguments)
+    assert refused.code == 2
+    assert refused.err.splitlines()[0] == f"error: {message}" or message in refused.err
+
+
+def test_a_dry_run_of_the_data_package_claims_nothing(workspace: Path, run: Run) -> None:
+    """It says what it would do."""
+    assert run("tables", "export", "--datapackage", "--dry-run").out == "would write pets/datapackage.json\n"
+    assert not (workspace / "pets/datapackage.json").exists()
+
+
+def test_a_difference_says_which_way_it_is_read(workspace: Path, run: Run) -> None:
+    """From the database to the text, the other way round than an export."""
+    assert run("tables", "build").code == 0
+    (workspace / "pets/data/owner.csv").write_text("id,name\n1,Ada\n2,Bea\n", "utf-8")
+    lines = run("tables", "diff").out.splitlines()
+    assert lines[0] == "from playground.db to the text:"
+    assert lines[2] == "  ~ id=2: name Bo -> Bea"
