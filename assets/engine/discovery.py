@@ -35,6 +35,8 @@ STORE_UNREADABLE = rule("store-unreadable", Severity.ERROR, "A store's marker fi
 STORE_VANISHED = rule("store-vanished", Severity.WARNING, "A store that is configured or was built before is no longer there.")
 FOLDER_UNUSABLE = rule("folder-unusable", Severity.WARNING, "Folders have names that every command can show and open.")
 STORE_NAME_TAKEN = rule("store-name-taken", Severity.ERROR, "Two stores of one kind have the same name.")
+STORE_FOLDER_TAKEN = rule("store-folder-taken", Severity.ERROR, "Two stores of one kind have the same folder in headwater.toml.")
+STORE_SETTING = rule("store-setting", Severity.ERROR, "A store is given only settings that its kind has, with values they take.")
 
 _NEVER_ENTERED = frozenset(
     {
@@ -70,8 +72,8 @@ def store_name(root: str) -> str:
 def walk(workspace: Workspace, kinds: Mapping[str, Kind], *, remembered: Iterable[Store] = ()) -> Discovered:
     """Walk the workspace once. `remembered` are stores with provenance; those not found again come back as not present."""
     memory = _Memory.load(workspace.local / "discovery.json")
-    configured = {_configured_root(entry): name for name, entry in workspace.config.stores.items()}
-    enter = _Enter(workspace, sorted(configured), memory)
+    configured = sorted({_configured_root(entry) for entry in workspace.config.stores.values()})
+    enter = _Enter(workspace, configured, memory)
     files = _listing(workspace, enter)
     ignore_key = ""
     if workspace.git_root is not None:
@@ -79,11 +81,11 @@ def walk(workspace: Workspace, kinds: Mapping[str, Kind], *, remembered: Iterabl
         if ignore_key != memory.ignore_key and memory.ignored:
             # The rules changed: folders skipped on their account may count again.
             memory.ignored = set()
-            enter = _Enter(workspace, sorted(configured), memory)
+            enter = _Enter(workspace, configured, memory)
             files = _listing(workspace, enter)
             ignore_key = _ignore_key(workspace, files)
         _drop_ignored(workspace, files, memory, ignore_key, enter)
-    stores, findings = _stores(workspace, kinds, configured, files, memory, enter.excluded)
+    stores, findings = _stores(workspace, kinds, files, memory, enter.excluded)
     findings.extend(enter.unusable.values())
     present = {(store.kind, store.name) for store in stores}
     for store in remembered:
@@ -284,7 +286,6 @@ def _ask_git(workspace: Workspace, folders: Sequence[str]) -> set[str]:
 def _stores(
     workspace: Workspace,
     kinds: Mapping[str, Kind],
-    configured: Mapping[str, str],
     files: Files,
     memory: _Memory,
     excluded: Callable[[str], bool],
@@ -292,8 +293,9 @@ def _stores(
     stores: dict[tuple[str, str], Store] = {}
     findings: list[Finding] = []
     roots_seen = set(_recognised(workspace, kinds, files, memory, findings, excluded))
-    for root, name in configured.items():
-        entry = workspace.config.stores[name]
+    claimed: dict[tuple[str, str], str] = {}
+    for name, entry in workspace.config.stores.items():
+        root = _configured_root(entry)
         if entry.kind not in kinds:
             findings.append(
                 found(
@@ -304,6 +306,18 @@ def _stores(
                 )
             )
             continue
+        first = claimed.setdefault((entry.kind, root), name)
+        if first != name:
+            findings.append(
+                found(
+                    STORE_FOLDER_TAKEN,
+                    "headwater.toml",
+                    f"the {entry.kind} stores {first} and {name} have the same folder, {root or 'the root'}; {name} is left out",
+                    fix="correct the path of one of them, or remove it",
+                )
+            )
+            continue
+        findings += _setting_findings(kinds[entry.kind], name, entry.settings)
         present = not root or root in files
         stores[entry.kind, name] = Store(entry.kind, name, root, dict(entry.settings), present)
         roots_seen.discard((entry.kind, root))
@@ -330,6 +344,20 @@ def _stores(
             continue
         stores[kind, name] = Store(kind, name, root)
     return list(stores.values()), findings
+
+
+def _setting_findings(kind: Kind, store: str, settings: Mapping[str, Any]) -> Iterator[Finding]:
+    """What is wrong with `[stores.<store>.settings]`: names the kind does not have, values that are none of the choices."""
+    known = {setting.name: setting for setting in kind.settings}
+    for name, value in settings.items():
+        setting = known.get(name)
+        if setting is None:
+            message = f"the store {store} has the setting {name!r}, which stores of the kind {kind.name} do not have"
+            fix = f"use one of {', '.join(sorted(known))}" if known else "remove it"
+            yield found(STORE_SETTING, "headwater.toml", message, fix=fix)
+        elif setting.choices and value not in setting.choices:
+            message = f"the setting {name!r} of the store {store} is {value!r}"
+            yield found(STORE_SETTING, "headwater.toml", message, fix=f"use one of {', '.join(map(repr, setting.choices))}")
 
 
 def _recognised(

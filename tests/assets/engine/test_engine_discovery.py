@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from assets.engine.discovery import store_name
 from assets.engine.globs import folder_test, matcher
 from assets.engine.model import Ref
+from assets.engine.recipe import Setting
 from tests.assets.engine import kinds
 from tests.assets.engine.workspaces import engine_on, write
 
@@ -143,6 +145,32 @@ def test_a_name_taken_twice_is_a_finding(root: Path) -> None:
     engine = engine_on(root)
     assert [(store.name, store.root) for store in engine.stores()] == [("a", "b")]
     assert [finding.rule for finding in engine.observer.discovered.findings] == ["store-name-taken"]
+
+
+def test_two_configured_stores_of_one_folder_are_said(root: Path) -> None:
+    config = "version = 1\n" + "".join(f'[stores.{name}]\nkind = "letters"\npath = "a"\n' for name in ("one", "two"))
+    write(root, {"headwater.toml": config})
+    engine = engine_on(root)
+    assert [store.name for store in engine.stores() if store.kind == "letters"] == ["one"]
+    assert [finding.rule for finding in engine.observer.discovered.findings] == ["store-folder-taken"]
+
+
+def test_two_kinds_may_share_a_folder(root: Path) -> None:
+    config = "version = 1\n" + "".join(f'[stores.{kind}]\nkind = "{kind}"\npath = "a"\n' for kind in ("letters", "more"))
+    write(root, {"headwater.toml": config})
+    more = replace(kinds.KINDS["letters"], name="more")
+    engine = engine_on(root, {"letters": kinds.KINDS["letters"], "more": more})
+    assert [str(store.kind) for store in engine.stores()] == ["letters", "more"]
+    assert engine.observer.discovered.findings == []
+
+
+def test_settings_that_the_kind_does_not_have_or_take_are_said(root: Path) -> None:
+    config = 'version = 1\n[stores.x]\nkind = "letters"\npath = "a"\n[stores.x.settings]\n'
+    letters = replace(kinds.KINDS["letters"], settings=(Setting("separator", "|", "Between words.", choices=("|", "-")),))
+    for line, count in (('separator = "-"', 0), ('separator = "+"', 1), ('seperator = "-"', 1)):
+        write(root, {"headwater.toml": config + line + "\n"})
+        findings = engine_on(root, {"letters": letters}).observer.discovered.findings
+        assert [finding.rule for finding in findings] == ["store-setting"] * count
 
 
 def test_the_name_of_a_store_depends_on_nothing_but_its_path() -> None:
