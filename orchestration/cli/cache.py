@@ -45,7 +45,7 @@ def pull(app: App, select: tuple[str, ...]) -> None:
 @dry_run_option
 @pass_app
 def gc(app: App, max_size: str | None, dry_run: bool) -> None:
-    """Drop the builds unused for longest until the cache fits its cap, and stray objects."""
+    """Drop the builds unused for longest until the cache fits its cap, stray objects, and leftovers of killed commands."""
     cap = None if max_size is None else _bytes(max_size)
     objects, freed = app.engine().cache.gc(max_size=cap, dry_run=dry_run)
     verb = "would be deleted" if dry_run else "deleted"
