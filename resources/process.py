@@ -26,7 +26,10 @@ def is_gone(mark: str) -> bool:
     parts = mark.split()
     if len(parts) != 4 or not parts[2].isdigit() or parts[0] != _host():
         return False
-    return parts[1] != boot_id() or start_time(int(parts[2])) != parts[3]
+    if parts[1] != boot_id():
+        return True
+    # Where the system tells no start times, nothing is certain.
+    return parts[3] != _UNKNOWN and start_time(int(parts[2])) != parts[3]
 
 
 def _host() -> str:

@@ -45,6 +45,13 @@ def test_the_same_pid_at_another_time_or_after_another_boot_is_gone() -> None:
     assert is_gone(f"{host} other-boot {pid} {started}")
 
 
+def test_nothing_is_certain_where_the_system_tells_no_start_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("resources.process.start_time", lambda pid: None)
+    mark = process_mark()
+    assert mark.endswith(" unknown")
+    assert not is_gone(mark)
+
+
 @pytest.mark.parametrize("mark", ["", "x", "a b c d", "elsewhere boot 1 1", "1 2 3", "\x00"])
 def test_what_cannot_be_judged_is_not_gone(mark: str) -> None:
     assert not is_gone(mark)
