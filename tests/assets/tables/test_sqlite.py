@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import apsw
+import pyarrow as pa
 import pytest
 
 from assets.tables import columns, dump, sqlite
 from assets.tables.recipes import PLAYGROUND_DB
-from schemas.errors import InvalidText, Refused
+from schemas.errors import HeadwaterError, InvalidText, Refused
 from tests.assets.tables.projects import build, link, table, write_project
 
 CUSTOMER = table({"id": "integer", "name": "text"})
@@ -482,7 +483,42 @@ def test_text_keys_compare_by_bytes() -> None:
     connection.execute("CREATE TABLE t (w TEXT PRIMARY KEY) WITHOUT ROWID")
     connection.executemany("INSERT INTO t VALUES (?)", [(word,) for word in reversed(words)])
     assert [row[0] for row in connection.execute("SELECT w FROM t")] == words
-    import pyarrow as pa
-
     batch = pa.record_batch({"w": words})
     assert list(columns.in_key_order([batch], ["w"])) == [batch]
+
+
+def test_rows_that_got_lost_are_noticed(tmp_path: Path) -> None:
+    path = made(tmp_path, SHOP, SHOP_ROWS, SHOP_LINKS)
+    sqlite.verify(path, {"customer": 3, "order": 3})
+    with pytest.raises(HeadwaterError) as caught:
+        sqlite.verify(path, {"customer": 3, "order": 4})
+    assert caught.value.rule == "sqlite-row-count"
+
+
+def test_how_the_rows_came_into_the_staging_file_leaves_no_trace(tmp_path: Path) -> None:
+    """Rows inserted backwards, in many transactions, among others that were deleted: written out, the bytes are the same."""
+    written = []
+    for name, order in (("one", range(500)), ("two", range(499, -1, -1))):
+        staging, target = tmp_path / f"{name}-staging.db", tmp_path / f"{name}.db"
+        connection = apsw.Connection(str(staging))
+        connection.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT) STRICT")
+        for number in order:
+            connection.execute("INSERT INTO t VALUES (?, ?)", (number, "x" * 40))
+            if name == "two":
+                connection.execute("INSERT INTO t VALUES (?, 'gone')", (number + 1000,))
+        connection.execute("DELETE FROM t WHERE id >= 1000")
+        connection.close()
+        sqlite._write_out(staging, target)
+        written.append(sha(target))
+    assert written[0] == written[1]
+
+
+def test_rows_out_of_order_are_told_from_rows_in_order() -> None:
+    def batches(*numbers: list[int]) -> list[pa.RecordBatch]:
+        return [pa.record_batch({"id": pa.array(listed, pa.int64())}) for listed in numbers]
+
+    for good in ([[1, 2], [3]], [[], [1]], [[1], [], [2]]):
+        assert list(columns.in_key_order(batches(*good), ["id"])) == batches(*good)
+    for bad in ([[2, 1]], [[1, 2], [2]], [[5], [], [4]], [[1, 1]]):
+        with pytest.raises(columns.OutOfOrder):
+            list(columns.in_key_order(batches(*bad), ["id"]))

@@ -594,3 +594,21 @@ def test_no_descriptor_leaks(storage: LocalStorage, root: Path, tmp_path: Path, 
                 storage.read(bad)
         with pytest.raises(Conflict):
             storage.write("a/b", b"y", expect=bytes_oid(b"z"))
+
+
+def test_a_set_looks_at_its_files_again_once_it_has_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another command writes between the first look and the lock: nothing of the set is carried out."""
+    storage = LocalStorage(tmp_path / "root", state=tmp_path / "state")
+    storage.write("a", b"old")
+    storage.write("b", b"old")
+    locked = LocalStorage._locked
+
+    def late(self: LocalStorage) -> object:
+        (tmp_path / "root/b").write_bytes(b"theirs")
+        return locked(self)
+
+    monkeypatch.setattr(LocalStorage, "_locked", late)
+    old = bytes_oid(b"old")
+    with pytest.raises(Conflict):
+        storage.commit([Change("a", b"new", old), Change("b", b"new", old)], label="edit")
+    assert tree(tmp_path / "root") == {"a": b"old", "b": b"theirs"}

@@ -358,3 +358,20 @@ def test_a_file_is_readable_exactly_when_nothing_blocks(rows: list[list[str | No
     else:
         assert not blocked
         assert read == rows
+
+
+def test_a_partial_unique_index_names_both_lines_and_only_where_it_holds() -> None:
+    project = read_project(
+        b"""\
+version: 1
+tables:
+  seat:
+    columns: {id: {type: integer}, row: {type: integer}, taken: {type: boolean}}
+    primary_key: [id]
+    indexes: {one taken: {columns: [row], unique: true, where: taken}}
+""",
+        "project.yaml",
+    )
+    found = across(project, {"seat": "id,row,taken\n1,7,true\n2,7,false\n3,7,false\n4,7,true\n5,,true\n6,,true\n"})
+    assert [(finding.line, finding.column) for finding in found] == [(5, 3)]
+    assert "the same unique one taken is already in line 2" in found[0].message
