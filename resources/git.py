@@ -8,15 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING
 
 from schemas.errors import HeadwaterError
-
-if TYPE_CHECKING:
-    import subprocess
 
 _OFF = (
     "-c", "core.hooksPath=/dev/null",
@@ -86,10 +80,6 @@ class Git:
             found.update(_split(self._run(["--literal-pathspecs", "ls-files", "-z", "--cached", "--", *names])))
         return found & set(wanted)
 
-    def is_tracked(self, path: str) -> bool:
-        """Whether the file is in the index."""
-        return path in self.tracked([path])
-
     def files(self, revision: str, folder: str = "") -> list[str]:
         """The paths of all files below `folder` at `revision`."""
         self._check_revision(revision)
@@ -130,14 +120,6 @@ class Git:
         """Set a setting of this clone (`.git/config`)."""
         self._run(["config", "--local", name, value])
 
-    def config_unset(self, name: str) -> None:
-        """Remove a setting of this clone; no error when it is not set."""
-        self._run(["config", "--local", "--unset-all", name], allowed=(0, 5))
-
-    def ignore_checker(self) -> IgnoreChecker:
-        """A process that answers for one path at a time, for walks that ask per folder."""
-        return IgnoreChecker(self.root)
-
     def _check_revision(self, revision: str) -> None:
         if revision.startswith("-") or not self._run(
             ["rev-parse", "--verify", "--quiet", revision + "^{tree}"], allowed=(0, 1, 128)
@@ -166,72 +148,6 @@ class Git:
                 fix="run the same git command in the workspace to see what is wrong",
             )
         return done.stdout
-
-
-class IgnoreChecker:
-    """A running `git check-ignore` that is asked about one path at a time; a context manager. Starts with the first question."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> IgnoreChecker:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
-
-    def ignored(self, path: str) -> bool:
-        """Whether git ignores `path`; raises GitError when git went away."""
-        process = self._process or self._start()
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            process.stdin.write(os.fsencode(path) + b"\0")
-            process.stdin.flush()
-        except BrokenPipeError as error:
-            raise self._gone() from error
-        fields: list[bytes] = []
-        while len(fields) < 4:  # source, line, pattern, path
-            field = bytearray()
-            while (character := process.stdout.read(1)) != b"\0":
-                if not character:
-                    raise self._gone()
-                field += character
-            fields.append(bytes(field))
-        return bool(fields[0]) and not fields[2].startswith(b"!")
-
-    def _start(self) -> subprocess.Popen[bytes]:
-        import subprocess
-
-        arguments = ["check-ignore", "-z", "--stdin", "--verbose", "--non-matching"]
-        try:
-            self._process = subprocess.Popen(
-                command(self._root, arguments),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env=environment(),
-            )
-        except FileNotFoundError as error:
-            raise _missing() from error
-        return self._process
-
-    def _gone(self) -> GitError:
-        self.close()
-        return GitError(
-            "git check-ignore ended early", rule="git-failed", fix="run `git status` in the workspace to see what is wrong"
-        )
-
-    def close(self) -> None:
-        """End the process."""
-        process, self._process = self._process, None
-        if process is not None:
-            for stream in (process.stdin, process.stdout):
-                if stream is not None:
-                    with suppress(BrokenPipeError):  # it went away with our question unread
-                        stream.close()
-            process.wait()
 
 
 def command(root: Path, arguments: list[str]) -> list[str]:

@@ -92,10 +92,6 @@ class ObjectStore:
                     continue
                 yield oid, found.size
 
-    def total_size(self) -> int:
-        """Bytes in all objects."""
-        return sum(size for _oid, size in self.list())
-
     def verify(self, oid: str) -> None:
         """Re-hash one object where it lies. Raises as `get`."""
         if parse_oid(oid)[0] == "blake3":

@@ -101,13 +101,6 @@ class StatCache:
             self._store(fresh, gone)
         return made
 
-    def scan_digests(
-        self, storage: Storage, folder: str = "", *, enter: Callable[[str], bool] | None = None
-    ) -> Iterator[tuple[FileStat, str]]:
-        """`tree` as pairs of stat and oid, sorted by path (remote stats without their version)."""
-        pairs = [pair for state in self.tree(storage, folder, enter=enter).folders for pair in state.stats()]
-        yield from sorted(pairs, key=lambda pair: pair[0].path)
-
     def _local_folder(
         self,
         where: str,

@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 
 from blake3 import blake3
 
-from resources.storage.base import FileStat
-
 SIGNATURE_FIELDS = 4
 """64-bit numbers in a signature: size, mtime_ns, ctime_ns, inode."""
 DIGEST_BYTES = 32
@@ -38,13 +36,6 @@ class FolderState:
         sizes = array("q", self.signatures)[:: SIGNATURE_FIELDS if names else 1]
         for index, name in enumerate(names):
             yield prefix + name, sizes[index], "blake3:" + self.digests[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES].hex()
-
-    def stats(self) -> Iterator[tuple[FileStat, str]]:
-        """Each file's stat and oid."""
-        numbers = array("q", self.signatures)
-        for index, (path, size, oid) in enumerate(self.files()):
-            mtime, ctime, inode = numbers[index * SIGNATURE_FIELDS + 1 : index * SIGNATURE_FIELDS + 4]
-            yield FileStat(path, size, mtime, ctime, inode), oid
 
 
 @dataclass(slots=True)

@@ -8,7 +8,6 @@ folder. A sorted manifest of keys and oids is published last, and its root is th
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
@@ -39,17 +38,6 @@ Entry = tuple[str, str, int]
 def manifest_bytes(entries: Sequence[Entry]) -> bytes:
     """The published manifest: `{"format": 1, "items": [[key, oid, size], …]}`, sorted by key."""
     return canonical_json({"format": FORMAT, "items": [list(entry) for entry in sorted(entries)]})
-
-
-def parse_manifest(data: bytes) -> list[Entry] | None:
-    """The entries of a manifest, None for one that is damaged or of another format."""
-    try:
-        record = json.loads(data)
-        if record["format"] != FORMAT:
-            return None
-        return [(str(key), str(oid), int(size)) for key, oid, size in record["items"]]
-    except (ValueError, KeyError, TypeError):
-        return None
 
 
 def manifest_root(entries: Sequence[Entry]) -> str:

@@ -104,7 +104,6 @@ class Maker:
                 )
                 if node.recipe.items is not None:
                     readers[declared.role] = self._reader(node, standing.roles[declared.role])
-        record = standing.record
         fetched = folder / "inputs"
         fetched.mkdir(exist_ok=True)
         return View(
@@ -114,7 +113,6 @@ class Maker:
             fetched,
             upstream,
             readers,
-            previous_digests={role: entry.digest for role, entry in record.inputs.items()} if record is not None else {},
         )
 
     def _reader(self, node: Node, held: RoleInput) -> ItemReader:

@@ -210,17 +210,6 @@ class Places:
         self._state_cache.close()
 
 
-def _fetched(spot: Spot, target: Path, *, folder: bool) -> Path:
-    """A copy of the output at `target`."""
-    if folder:
-        target.mkdir(parents=True, exist_ok=True)
-        for found in spot.storage.scan(spot.path):
-            spot.storage.fetch(found.path, target / found.path[len(spot.path) + 1 :])
-    else:
-        spot.storage.fetch(spot.path, target)
-    return target
-
-
 def scratch_name(ref: Ref) -> str:
     """A file-system-safe name for machine state about one artifact."""
     return f"{ref.kind}-{escape_name(ref.store)}-{ref.name}"

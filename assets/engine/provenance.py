@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -84,9 +84,6 @@ class Provenance:
 
     def output_oids(self) -> dict[tuple[Place, str], str]:
         return {output.key: output.oid for output in self.outputs}
-
-    def with_sequence(self, sequence: int) -> Provenance:
-        return replace(self, sequence=sequence)
 
     def to_json(self) -> dict[str, Any]:
         """The record as it is stored."""

@@ -65,12 +65,3 @@ def _nothing(graph: Graph, expression: str, pattern: str) -> UsageError:
     else:
         fix = "there is no store here yet: start one with `headwater init`"
     return UsageError(f"nothing matches {expression!r}", rule="selection-empty", fix=fix)
-
-
-def parse_ref(text: str) -> Ref:
-    """`kind/store/name` as a reference; the store may hold slashes. Raises UsageError (rule `ref-malformed`)."""
-    kind, _, rest = text.strip("/").partition("/")
-    store, _, name = rest.rpartition("/")
-    if not (kind and store and name):
-        raise UsageError(f"{text!r} does not name one artifact", rule="ref-malformed", fix="write kind/store/artifact")
-    return Ref(kind, store, name)

@@ -96,8 +96,6 @@ class View:
     upstream: Mapping[str, Sequence[Path]] = field(default_factory=dict)
     """Role -> local paths of an upstream artifact's outputs, in the order its recipe declares them."""
     item_readers: Mapping[str, ItemReader] = field(default_factory=dict)
-    previous_digests: Mapping[str, str] = field(default_factory=dict)
-    """Role -> input digest of the last build, as provenance has it."""
     built: Built | None = None
     """The last build, where its manifests are known; handed to `preview` only."""
     _handed: dict[str, str] = field(default_factory=dict)

@@ -100,10 +100,6 @@ class TableComparison:
         }
 
 
-def _json_row(row: Mapping[str, str | None] | None) -> dict[str, str | None] | None:
-    return None if row is None else dict(row)
-
-
 @dataclass(slots=True)
 class Comparison:
     """All that differs between two versions, table by table; no table means they are equal."""

@@ -348,8 +348,3 @@ def _changed_schema(
     rows = sum(offer.rows for offer in made.offers)
     add_offers(made, text, connection, "main")
     return made.files, rows
-
-
-def _start(table: LiveTable, shorter: LiveTable) -> list[str]:
-    """The first columns of a table, as many as another one has."""
-    return list(table.columns)[: len(shorter.columns)]

@@ -17,6 +17,7 @@ from assets.tables.live import Unreadable, compare_databases, live_tables, opene
 from assets.tables.versions import PROJECT_FILE, Version
 from resources.tables.records import split_records
 from schemas.oid import file_oid
+from schemas.tables.sql import quote
 
 if TYPE_CHECKING:
     from assets.engine.view import Built, View
@@ -76,7 +77,7 @@ def plan(text: Version, path: Path, last: tuple[Version, str] | None = None, scr
     """
     try:
         with opened(path) as connection:
-            counts = {name: connection.execute("SELECT count(*) FROM " + _quoted(name)).get for name in live_tables(connection)}
+            counts = {name: connection.execute("SELECT count(*) FROM " + quote(name)).get for name in live_tables(connection)}
     except Unreadable as problem:
         return _without(text, f"{path.name} {problem.message}", unreadable=True)
     if not counts:
@@ -88,7 +89,7 @@ def plan(text: Version, path: Path, last: tuple[Version, str] | None = None, scr
         with scratch_database(text, scratch) as fresh:
             compared = compare_databases(path, fresh, text.project, labels=(path.name, text.label))
             with opened(fresh) as connection:
-                rows = sum(connection.execute("SELECT count(*) FROM " + _quoted(name)).get for name in live_tables(connection))
+                rows = sum(connection.execute("SELECT count(*) FROM " + quote(name)).get for name in live_tables(connection))
     return difference(text, compared, rows, path.name)
 
 
@@ -144,7 +145,3 @@ def _has_sidecar(path: Path) -> bool:
         beside.exists() and beside.stat().st_size
         for beside in (path.with_name(path.name + suffix) for suffix in ("-wal", "-journal"))
     )
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

@@ -21,7 +21,6 @@ from orchestration.cli.words import OUTCOME_COLOURS, duration, nothing_here
 from schemas.errors import HeadwaterError, InvalidText
 
 if TYPE_CHECKING:
-    from assets.engine.engine import Engine
     from assets.engine.model import Outcome, Policy, Question, Ref, State
 
 FAILED = 1
@@ -211,9 +210,10 @@ def _without(app: App, states: Sequence[State], stale: set[Ref], declined: set[R
     from assets.engine.places import WORKSPACE_KIND
 
     engine = app.engine()
-    touched = _with_downstream(engine, stale)
+    graph = engine.observer.graph
+    touched = graph.all_downstream(stale)
     # The catalog describes whatever there is; it waits for nobody.
-    waiting = {ref for ref in _with_downstream(engine, declined) if ref.kind != WORKSPACE_KIND}
+    waiting = {ref for ref in graph.all_downstream(declined) if ref.kind != WORKSPACE_KIND}
     outcomes = []
     for state in states:
         reasons: tuple[str, ...] = ()
@@ -227,18 +227,6 @@ def _without(app: App, states: Sequence[State], stale: set[Ref], declined: set[R
             continue
         outcomes.append(Outcome(state.ref, result, 0.0, state.output_digest, state.outputs, reasons=reasons))
     return outcomes
-
-
-def _with_downstream(engine: Engine, refs: Iterable[Ref]) -> set[Ref]:
-    """`refs` and everything built from them."""
-    found: set[Ref] = set()
-    left = list(refs)
-    while left:
-        ref = left.pop()
-        if ref not in found:
-            found.add(ref)
-            left += engine.downstream(ref)
-    return found
 
 
 def _counts(counts: dict[str, Any]) -> str:

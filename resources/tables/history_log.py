@@ -14,7 +14,7 @@ from resources.storage.base import ABSENT, Expect, Storage
 from schemas.errors import HeadwaterError
 from schemas.ids import new_ulid
 from schemas.oid import bytes_oid
-from schemas.tables.history import Fork, Log, Record, RecordKind, Splice, header_line, read_log
+from schemas.tables.history import FORK, Fork, Log, Record, RecordKind, Splice, header_line, read_log
 
 LIMIT = 1 << 30
 """Bytes of a log that is read."""
@@ -158,7 +158,7 @@ def fork_error(log: Log, fork: Fork, path: str) -> HeadwaterError:
 
     return HeadwaterError(
         f"the log has two heads after line {fork.parent}: {head(fork.first)} and {head(fork.second)}",
-        rule="history-fork",
+        rule=FORK.id,
         path=path,
         line=fork.second[0],
         fix="run `headwater tables replay --rebase` to put the second branch after the first",

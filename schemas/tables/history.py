@@ -39,7 +39,6 @@ RECORD = rule("history-record", Severity.ERROR, "Every record of history.log has
 CHAIN = rule("history-chain", Severity.ERROR, "Every record names the line before it by its digest.")
 FORK = rule("history-fork", Severity.ERROR, "history.log has one head; two branches of records must be put in one order.")
 DUPLICATE = rule("history-duplicate", Severity.ERROR, "No record id stands twice in history.log.")
-TORN = rule("history-torn", Severity.WARNING, "The last line of history.log is complete and ends with a line feed.")
 
 
 class RecordKind(StrEnum):

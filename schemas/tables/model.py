@@ -182,11 +182,6 @@ class Table(Part):
             return self.primary_key[0]
         return None
 
-    @property
-    def sorted_by(self) -> list[str]:
-        """The columns rows are written in the order of; empty when the file's own order is kept."""
-        return list(self.order_by or self.primary_key)
-
 
 class Endpoint(Extensible):
     """One side of a relationship."""

@@ -30,7 +30,6 @@ Opener = Callable[[], BinaryIO]
 _ROW = quote("\trow")
 """Our own columns begin with a tab, which no name in a project can hold."""
 _FIRST = quote("\tfirst")
-_BATCH = 2000
 
 
 @dataclass(frozen=True, slots=True)

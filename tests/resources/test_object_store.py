@@ -41,7 +41,6 @@ def test_put_and_get(store: ObjectStore, tmp_path: Path) -> None:
     assert store.get(oid) == b"some bytes"
     assert store.get(other) == b"from a file"
     assert sorted(store.list()) == sorted([(oid, 10), (other, 11)])
-    assert store.total_size() == 21
     assert (store.size(oid), store.size(bytes_oid(b"none"))) == (10, None)
     assert store.has(oid)
     assert store.has(oid, size=10)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from assets.engine.engine import Engine
 from assets.engine.folded import Delta, delta_between
-from assets.engine.items import ItemRecords, manifest_bytes, manifest_root, parse_manifest
+from assets.engine.items import ItemRecords, manifest_bytes, manifest_root
 from assets.engine.model import Freshness, Outcome, Policy, Ref, Result
 from assets.engine.view import InputFile
 from tests.assets.engine import item_kinds
@@ -90,13 +90,13 @@ def test_nothing_changed_runs_nothing(shelf: Path) -> None:
 
 def test_the_output_digest_is_the_root_of_the_sorted_manifest(shelf: Path) -> None:
     digest = build(shelf)["pages"].output_digest
-    entries = parse_manifest(derived(shelf)["pages/manifest.json"])
-    assert entries is not None
+    manifest = json.loads(derived(shelf)["pages/manifest.json"])
+    assert manifest["format"] == 1
+    entries = [(key, oid, size) for key, oid, size in manifest["items"]]
     assert [key for key, _, _ in entries] == ["a", "b", "c/d"]
     assert manifest_root(entries) == digest
     assert manifest_root(list(reversed(entries))) == digest
     assert manifest_bytes(entries) == derived(shelf)["pages/manifest.json"]
-    assert parse_manifest(b'{"format": 2, "items": []}') is None
 
 
 def test_a_renamed_file_is_not_built_again(shelf: Path) -> None:

@@ -8,7 +8,6 @@ import pytest
 
 from assets.engine.engine import Engine
 from assets.engine.model import Ref
-from assets.engine.select import parse_ref
 from schemas.errors import UsageError
 from tests.assets.engine.workspaces import engine_on, write
 
@@ -73,14 +72,6 @@ def test_an_empty_workspace_says_how_to_start(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         engine.refs(["tables"])
     assert "headwater init" in str(caught.value.fix)
-
-
-def test_references_are_read_with_slashes_in_the_store() -> None:
-    assert parse_ref("tables/shop/erd") == Ref("tables", "shop", "erd")
-    assert parse_ref("tables/deep/shop floor/erd") == Ref("tables", "deep/shop floor", "erd")
-    for bad in ("tables", "tables/shop", "", "//"):
-        with pytest.raises(UsageError):
-            parse_ref(bad)
 
 
 def test_neighbours(engine: Engine) -> None:
