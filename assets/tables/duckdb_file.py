@@ -22,6 +22,7 @@ from assets.engine.view import Scratch, View
 from assets.tables import columns, sqlite
 from assets.tables.load import TableText
 from assets.tables.text import open_project, refuse
+from resources.duckdb_writing import saying_what_failed
 from schemas.errors import HeadwaterError, InvalidText, Refused
 from schemas.oid import json_oid
 from schemas.tables.duckdb_sql import Dropped, creation_order, duckdb_ddl
@@ -101,10 +102,11 @@ def _verified_by(rule: Dropped) -> str:
     return "SQLite" if rule.kind in _PROVEN_BY_SQLITE else ""
 
 
+@saying_what_failed()
 def load(path: Path, project: Project, texts: Mapping[str, TableText], statements: list[str]) -> dict[str, int]:
     """Make the database at `path` and insert all rows, parents first; returns the rows per table.
 
-    Raises InvalidText, duckdb.ConstraintException.
+    Raises InvalidText, duckdb.ConstraintException, HeadwaterError (rule `duckdb-cannot-write`).
     """
     connection = connect(path, small=sum(text.size for text in texts.values()) < _SMALL)
     try:

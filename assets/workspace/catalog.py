@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from blake3 import blake3
 
 from assets.engine.recipe import Place, Summary
+from resources.duckdb_writing import saying_what_failed
 from resources.storage.base import Storage
 from schemas.errors import HeadwaterError, InputChanged
 from schemas.findings import Finding
@@ -147,7 +148,7 @@ def build(view: View, scratch: Scratch, parameters: Mapping[str, Any]) -> Summar
 
     sources, artifacts = view.everything("sources"), view.everything("artifacts")
     rows = _rows(sources, artifacts)
-    with duckdb.connect(str(scratch.path("catalog.duckdb"))) as connection:
+    with saying_what_failed(), duckdb.connect(str(scratch.path("catalog.duckdb"))) as connection:
         for name, (columns, comment) in TABLES.items():
             declared = ", ".join(f"{quoted(column)} {kind}" for column, kind in columns)
             connection.execute(f"CREATE TABLE {quoted(name)} ({declared})")
@@ -158,7 +159,9 @@ def build(view: View, scratch: Scratch, parameters: Mapping[str, Any]) -> Summar
             connection.execute(f"CREATE TABLE {quoted(name)} AS SELECT * FROM incoming ORDER BY ALL")
             connection.unregister("incoming")
         counts = {name: _count(connection, name) for name in _tables(connection)}
-        return Summary(counts=counts, digest=_dump_digest(connection))
+        digest = _dump_digest(connection)
+        connection.execute("CHECKPOINT")
+        return Summary(counts=counts, digest=digest)
 
 
 def content_digest(path: Path) -> str:
