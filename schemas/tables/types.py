@@ -399,12 +399,13 @@ _FRACTION = (
 )
 _SQLITE_CHECKS: Mapping[str, str] = {
     "boolean": "? IN (0, 1)",
-    "date": "? IS date(?)",
+    # SQLite has a year 0 and years before it, which neither the text nor DuckDB's and Arrow's dates have in one spelling.
+    "date": "? IS date(?) AND ? >= '0001'",
     "time": "substr(?, 1, 8) IS time(substr(?, 1, 8)) AND " + _FRACTION.format("?", 8, 9, 10, 15, 10),
-    "datetime": "substr(?, 1, 19) IS strftime('%Y-%m-%dT%H:%M:%S', substr(?, 1, 19)) AND "
+    "datetime": "? >= '0001' AND substr(?, 1, 19) IS strftime('%Y-%m-%dT%H:%M:%S', substr(?, 1, 19)) AND "
     + _FRACTION.format("?", 19, 20, 21, 26, 21),
-    "timestamp": "substr(?, 1, 19) || 'Z' IS strftime('%Y-%m-%dT%H:%M:%SZ', substr(?, 1, 19)) AND substr(?, -1) = 'Z' AND "
-    + _FRACTION.format("substr(?, 1, length(?) - 1)", 19, 20, 21, 26, 21),
+    "timestamp": "? >= '0001' AND substr(?, 1, 19) || 'Z' IS strftime('%Y-%m-%dT%H:%M:%SZ', substr(?, 1, 19))"
+    " AND substr(?, -1) = 'Z' AND " + _FRACTION.format("substr(?, 1, length(?) - 1)", 19, 20, 21, 26, 21),
     "uuid": "length(?) = 36 AND ? NOT GLOB '*[^-0-9a-f]*' AND length(replace(?, '-', '')) = 32"
     " AND substr(?, 9, 1) || substr(?, 14, 1) || substr(?, 19, 1) || substr(?, 24, 1) = '----'",
     "json": "json_valid(?)",

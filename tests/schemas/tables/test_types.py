@@ -225,6 +225,20 @@ def test_the_sqlite_check_accepts_every_canonical_cell_and_no_other_text(cells: 
         connection.execute("drop table t")
 
 
+@pytest.mark.parametrize(
+    ("base", "end"), [("date", ""), ("datetime", "T00:00:00"), ("datetime", "T00:00:00.5"), ("timestamp", "T00:00:00Z")]
+)
+def test_years_before_the_first_are_refused_by_the_database_as_by_the_text(base: str, end: str) -> None:
+    kind = parse_type(base)
+    connection = apsw.Connection(":memory:")
+    connection.execute(f"create table t (c {kind.sqlite} check ({kind.sqlite_check('c')})) strict")
+    connection.execute("insert into t values (?), (?), (NULL)", (f"0001-01-01{end}", f"9999-12-31{end}"))
+    for year in ("0000", "-0001", "-4713", "10000"):
+        assert not kind.accepts(f"{year}-12-31{end}")
+        with pytest.raises(apsw.ConstraintError):
+            connection.execute("insert into t values (?)", (f"{year}-12-31{end}",))
+
+
 def test_the_examples_are_canonical() -> None:
     for name in TYPE_NAMES:
         kind = {"decimal": MONEY, "enum": ENUM}.get(name) or parse_type(name)
