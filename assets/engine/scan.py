@@ -97,7 +97,11 @@ def scan_sources(
 
         return enumerate_files
 
-    return {name: SourceState(Ref(store.kind, store.name, name), root, enumerate_source(name)) for name, root in roots.items()}
+    # In the kind's order, whether the roots were remembered or not.
+    return {
+        name: SourceState(Ref(store.kind, store.name, name), roots[name], enumerate_source(name))
+        for name in (source.name for source in kind.sources)
+    }
 
 
 def _remembered_roots(workspace: Workspace, key: str, sources: Sequence[Source]) -> dict[str, str] | None:

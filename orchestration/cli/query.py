@@ -229,7 +229,10 @@ def _sql_error(error: Exception) -> HeadwaterError:
     text = str(error).strip()
     if "disabled by configuration" in text or type(error).__name__ == "PermissionException":
         return HeadwaterError(text.splitlines()[0], fix="read files inside the workspace only", rule="query-confined")
-    return HeadwaterError(text, fix="`headwater query` without SQL lists what there is", rule="query-sql")
+    fix = "`headwater query` without SQL lists what there is"
+    if type(error).__name__ == "CatalogException":
+        fix += "; the rows of a store are there once it has been built: `headwater build`"
+    return HeadwaterError(text, fix=fix, rule="query-sql")
 
 
 def _list_relations(app: App, connection: Any) -> None:

@@ -20,8 +20,10 @@ def choose(workspace: Workspace, stores: Sequence[Store], kind: str, selector: s
     """The one store of `kind` that `selector` (a name or a folder) or the current folder means. Raises UsageError otherwise."""
     candidates = [store for store in stores if store.kind == kind]
     if not candidates:
+        from orchestration.cli.words import not_recognised
+
         raise UsageError(
-            f"there is no {kind} store in {_place(workspace)}",
+            " ".join([f"there is no {kind} store in {_place(workspace)}", *(f"({hint})" for hint in not_recognised(kind))]),
             fix=f"start one with `headwater init {kind} FOLDER`, or say where with -C",
             rule="store-none",
         )

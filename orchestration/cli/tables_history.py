@@ -18,7 +18,15 @@ if TYPE_CHECKING:
 
 @command("history")
 @store_argument
-@click.option("--last", "-n", default=50, show_default=True, metavar="N", help="Show the last N records; 0 shows all.")
+@click.option(
+    "--last",
+    "-n",
+    type=click.IntRange(min=0),
+    default=50,
+    show_default=True,
+    metavar="N",
+    help="Show the last N records; 0 shows all.",
+)
 @pass_app
 def history(app: App, store: str | None, last: int) -> None:
     """Show what changed the project: when, who, which command, how many rows.

@@ -78,7 +78,14 @@ def plan(app: App, store: str | None) -> int:
 @click.argument("old", required=False)
 @click.argument("new", required=False)
 @store_option
-@click.option("--rows", default=20, show_default=True, metavar="N", help="Show at most N rows per table; all are counted.")
+@click.option(
+    "--rows",
+    type=click.IntRange(min=0),
+    default=20,
+    show_default=True,
+    metavar="N",
+    help="Show at most N rows per table; all are counted.",
+)
 @click.option("--exit-code", is_flag=True, help="Exit with 1 when there is a difference.")
 @pass_app
 def diff(app: App, old: str | None, new: str | None, store: str | None, rows: int, exit_code: bool) -> int:

@@ -23,7 +23,9 @@ SQL ends with a semicolon; each command is one transaction, written to the text 
 
 @command("shell")
 @store_option
-@click.option("--rows", default=100, show_default=True, metavar="N", help="Show at most N rows of each result.")
+@click.option(
+    "--rows", type=click.IntRange(min=0), default=100, show_default=True, metavar="N", help="Show at most N rows of each result."
+)
 @pass_app
 def shell(app: App, store: str | None, rows: int) -> int:
     """Type SQL at a prompt; what you change is written to the text and to history.log, as with `exec`.

@@ -104,10 +104,12 @@ class Opened:
         if outcome is not None and outcome.result in GOOD:
             return path
         raise Refused(
-            f"{DATABASE} and the text differ: {'; '.join(state.reasons) or state.freshness}",
+            f"the database and the text differ: {'; '.join(state.reasons) or state.freshness}",
             rule="tables-out-of-step",
             path=self.prefix + DATABASE,
-            fix="take over what it says with `headwater tables export`, or build it again with `headwater tables build`",
+            fix="take over what it says with `headwater tables export`, or build it again with `headwater tables build`"
+            if any("edited" in reason for reason in state.reasons)
+            else "build it from the text with `headwater tables build`",
         )
 
     def _adopted(self) -> Outcome | None:

@@ -160,7 +160,9 @@ def _datapackage(opened: Opened, dry_run: bool) -> int:
 @command("exec")
 @click.argument("sql", metavar="SQL|FILE|-")
 @store_option
-@click.option("--rows", default=100, show_default=True, metavar="N", help="Show at most N rows of each result.")
+@click.option(
+    "--rows", type=click.IntRange(min=0), default=100, show_default=True, metavar="N", help="Show at most N rows of each result."
+)
 @pass_app
 def execute(app: App, sql: str, store: str | None, rows: int) -> int:
     """Run SQL on the database, write the changed rows to the text and one record to history.log.

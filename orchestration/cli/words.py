@@ -5,6 +5,7 @@ Light: standard library only.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -61,6 +62,19 @@ def duration(seconds: float) -> str:
     return f"{int(seconds // 60)} min {int(seconds % 60)} s"
 
 
+def not_recognised(kind: str | None = None) -> list[str]:
+    """A line for each file of the current folder that has the name of a kind's marker and is none."""
+    from assets.registry import KINDS
+
+    return [
+        f"The {marker} here is not read as a {each.name} project: it must have the keys that `headwater init {each.name}` writes."
+        for each in KINDS.values()
+        if kind in (None, each.name)
+        for marker in each.markers
+        if Path(marker).is_file()
+    ]
+
+
 def nothing_here(app: App, select: Sequence[str] = ()) -> bool:
     """Whether the workspace has no store; then it is said, with how one starts. A selection is left to say what it lacks."""
     from assets.engine.places import WORKSPACE_KIND
@@ -69,5 +83,7 @@ def nothing_here(app: App, select: Sequence[str] = ()) -> bool:
         return False
     root = app.workspace().root
     app.say(f"No store in {root.local_root or root.url}.")
+    for hint in not_recognised():
+        app.say(hint)
     app.say("Start one with `headwater init tables FOLDER`, or work elsewhere with -C PATH.")
     return True

@@ -148,3 +148,39 @@ def test_a_difference_says_which_way_it_is_read(workspace: Path, run: Run) -> No
     lines = run("tables", "diff").out.splitlines()
     assert lines[0] == "from playground.db to the text:"
     assert lines[2] == "  ~ id=2: name Bo -> Bea"
+
+
+def test_a_project_that_is_not_recognised_is_named(nowhere: Path, run: Run) -> None:
+    """Somebody who forgot `version` learns that the file was seen."""
+    (nowhere / "project.yaml").write_text("tables: {}\n", "utf-8")
+    hint = "The project.yaml here is not read as a tables project"
+    listed = run("status")
+    assert listed.code == 0
+    assert hint in listed.out
+    refused = run("tables", "check")
+    assert refused.code == 2
+    assert hint in refused.err
+
+
+def test_sources_are_listed_in_one_order(workspace: Path, run: Run) -> None:
+    """The same the first time and when they are remembered."""
+    first = run("ls").out
+    assert first.index("project") < first.index("data") < first.index("history")
+    assert run("ls").out == first
+
+
+def test_a_query_of_what_was_never_built_says_what_to_do(workspace: Path, run: Run) -> None:
+    """The rows of a store come from its Parquet files."""
+    asked = run("query", "SELECT * FROM pets.owner")
+    assert asked.code == 1
+    assert "`headwater build`" in asked.err
+
+
+def test_exec_beside_newer_text_says_to_build(workspace: Path, run: Run) -> None:
+    """Nothing was edited in the database, so there is nothing to take over from it."""
+    assert run("tables", "build").code == 0
+    (workspace / "pets/data/owner.csv").write_text("id,name\n1,Ada\n2,Bea\n", "utf-8")
+    refused = run("tables", "exec", "DELETE FROM pet")
+    assert refused.code == 1
+    assert "build it from the text with `headwater tables build`" in refused.err
+    assert "export" not in refused.err
