@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,8 @@ from schemas.ids import escape_name
 from schemas.oid import bytes_oid
 
 FORMAT = 1
+_MANIFEST_AGE = 24 * 3600 * 10**9
+"""Nanoseconds that a manifest without a record is kept."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -215,6 +218,23 @@ class Records:
         path = manifest_path(root)
         if self.state.stat(path) is None:
             self.state.write(path, canonical_json({"format": FORMAT, "files": [list(entry) for entry in files()]}))
+
+    def trim_manifests(self) -> None:
+        """Delete the manifests that no record names any more: every edit of a source leaves one.
+
+        Young ones stay, because a build writes its manifests before the record that names them; so do all of them where a record
+        cannot be read, or where the storage tells no times.
+        """
+        named: set[str] = set()
+        for stat in self.state.scan("provenance"):
+            record = parse(self.state.read(stat.path))
+            if record is None:
+                return
+            named.add(manifest_path(record.output_digest))
+            named.update(manifest_path(entry.root) for entry in record.inputs.values() if entry.root is not None)
+        for stat in self.state.scan("manifests"):
+            if stat.path not in named and stat.mtime_ns and time.time_ns() - stat.mtime_ns > _MANIFEST_AGE:
+                self.state.delete(stat.path)
 
     def read_manifest(self, root: str) -> list[tuple[str, str, int]] | None:
         """The entries of a manifest, or None when it is gone or unreadable."""

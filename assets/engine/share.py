@@ -52,7 +52,8 @@ class SharedCache:
     def gc(self, *, max_size: int | None = None, dry_run: bool = False) -> tuple[int, int]:
         """Trim to the cap and delete objects no entry names; returns (objects, bytes) deleted or, dry, to be deleted.
 
-        What killed commands left half-written among our state goes as well, and is not counted.
+        Manifests of builds that are not the last any more, and what killed commands left half-written among our state, go as
+        well and are not counted.
         """
         cache = self._cache
         cap = cache.workspace.config.cache_max_size if max_size is None else max_size
@@ -64,6 +65,7 @@ class SharedCache:
             cache.trim(cap)
             for oid in gone:
                 cache.objects.delete(oid)
+            self._observer.records.trim_manifests()
             cache.workspace.sweep()
         return len(gone), sum(before[oid] for oid in gone)
 

@@ -145,6 +145,39 @@ def test_gc_sweeps_what_killed_commands_left(root: Path) -> None:
     assert left == alive | {f"local/dagster/{names[dead_process]}"}
 
 
+def test_gc_drops_manifests_that_no_record_names(root: Path) -> None:
+    def manifests() -> set[Path]:
+        return set((root / ".headwater/manifests").rglob("*.json"))
+
+    def age() -> None:
+        for path in manifests():
+            os.utime(path, (1_600_000_000, 1_600_000_000))
+
+    engine_on(root).build()
+    first = manifests()
+    write(root, {"a/words/one.txt": "changed"})
+    engine_on(root).build()
+    both = manifests()
+    assert both > first
+    engine_on(root).cache.gc()
+    assert manifests() == both  # too young: a build in another process may be about to name them
+    age()
+    engine_on(root).cache.gc(dry_run=True)
+    assert manifests() == both
+    record = root / ".headwater/provenance/letters/a/upper.json"
+    whole = record.read_bytes()
+    record.write_bytes(b'{"format": 99}')
+    engine_on(root).cache.gc()
+    assert manifests() == both  # a record of another version may name any of them
+    record.write_bytes(whole)
+    engine_on(root).cache.gc()
+    left = manifests()
+    assert left < both
+    assert not first <= left
+    write(root, {"a/words/one.txt": "again"})
+    assert engine_on(root).explain(UPPER).state.changed == ("words/one.txt",)
+
+
 def test_gc_trims_and_deletes_what_nothing_names(root: Path) -> None:
     engine_on(root).build()
     engine = engine_on(root)
