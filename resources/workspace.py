@@ -79,10 +79,12 @@ class Workspace:
         return lines if self.outputs is self.root else [*lines, *self.outputs.recover()]
 
     def sweep(self) -> None:
-        """Remove the temporary files of killed commands where no scan comes by: beside records, manifests and artifacts.
+        """Remove what killed commands left half-written where no scan comes by: beside records, manifests and artifacts.
 
-        Machine state is left alone: its own files are swept when a command starts, the rest is Dagster's.
+        The text is scanned by every command. Machine state is left alone: its own files are swept when a command starts, the
+        rest is Dagster's.
         """
+        self.root.sweep(enter=lambda _folder: False)
         self.state.sweep(enter=lambda folder: folder != LOCAL)
         if self.outputs is not self.root:
             self.outputs.sweep()

@@ -101,9 +101,9 @@ class Storage(Protocol):
         ...
 
     def sweep(self, *, enter: Callable[[str], bool] | None = None) -> None:
-        """Remove the temporary files that killed processes left in the folders `enter` allows; one look at their names.
+        """Remove what killed processes left half-written in the folders `enter` allows; one look at the names there.
 
-        A scan does so wherever it comes by; this is for folders that nothing scans.
+        A scan does so for the local folders it comes by; this is for what nothing scans.
         """
         ...
 

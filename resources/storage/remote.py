@@ -34,6 +34,8 @@ _INTENTS = ".headwater/intents"
 _FORMAT = 1
 _STRANGER_AGE = 600.0
 """Seconds after which the intent of another machine counts as abandoned."""
+_STAGED_AGE = 24 * 3600.0
+"""Seconds after which another machine has certainly stopped to stage the bytes of a commit."""
 
 
 class FsspecStorage:
@@ -230,7 +232,15 @@ class FsspecStorage:
         return lines
 
     def sweep(self, *, enter: Callable[[str], bool] | None = None) -> None:
-        """Nothing is left half-written: an object appears whole or not at all."""
+        """As the protocol says, whatever `enter` is: an object appears whole or not at all, but a commit killed while its
+        bytes were being staged leaves them without an intent."""
+        staged: dict[str, list[str]] = {}
+        for key, _size, _version in self.backend.below(f"{_INTENTS}/"):
+            staged.setdefault(key.rpartition("/")[0], []).append(key)
+        for name, keys in staged.items():
+            if f"{name}/intent.json" not in keys and _never_finished(name):
+                for key in keys:
+                    self.backend.delete(key)
 
     def lock(self, name: str, *, timeout: float = DEFAULT_TIMEOUT) -> AbstractContextManager[None]:
         return file_lock(self.locks, name, timeout=timeout)
@@ -328,6 +338,17 @@ def _abandoned(record: dict[str, Any]) -> bool:
     if record["machine"] == machine():
         return record["pid"] != os.getpid() and not is_alive(int(record["pid"]))
     return bool(time.time() - float(record["created"]) > _STRANGER_AGE)
+
+
+def _never_finished(name: str) -> bool:
+    """Whether the commit that staged its bytes under `name` (`<nanoseconds>-<machine>-<process>`) can no longer go on."""
+    created, _, owner = name.rpartition("/")[2].partition("-")
+    host, _, pid = owner.partition("-")
+    if not (created.isdecimal() and pid.isdecimal()):
+        return False
+    if host == machine():
+        return int(pid) != os.getpid() and not is_alive(int(pid))
+    return time.time() - int(created) / 1e9 > _STAGED_AGE
 
 
 def _source_oid(source: bytes | Path, algorithm: str) -> str:

@@ -352,6 +352,29 @@ def test_a_set_of_a_living_process_is_left_to_it(memory: FsspecStorage) -> None:
     assert names == ["1-alive", "2-elsewhere", "4-newer"]
 
 
+def test_bytes_staged_by_a_killed_commit_are_swept(memory: FsspecStorage) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    memory.write("a", b"a")
+    now = time.time_ns()
+    names = {
+        "dead": f"{now:020d}-{machine()}-{ended.pid}",
+        "alive": f"{now:020d}-{machine()}-{os.getppid()}",
+        "elsewhere": f"{now:020d}-00000000-1",
+        "long ago elsewhere": f"{now - 48 * 3600 * 10**9:020d}-00000000-1",
+        "concluded": f"{now:020d}-{machine()}-{ended.pid}9",
+        "somebody's": "notes",
+    }
+    for name in names.values():
+        memory.backend.put(f".headwater/intents/{name}/0", b"staged")
+        memory.backend.put(f".headwater/intents/{name}/1", b"staged")
+    memory.backend.put(f".headwater/intents/{names['concluded']}/intent.json", b"{}")
+    memory.sweep(enter=lambda _folder: False)
+    left = {key.split("/")[2] for key, _size, _version in memory.backend.below(".headwater/intents/")}
+    assert left == {names[which] for which in ("alive", "elsewhere", "concluded", "somebody's")}
+    assert content(memory) == {"a": b"a"}
+
+
 def test_recovery_leaves_what_others_changed_since(memory: FsspecStorage, monkeypatch: pytest.MonkeyPatch) -> None:
     for path, data in BEFORE.items():
         memory.write(path, data)
