@@ -239,6 +239,10 @@ def offer_additions(made: Export, project: Project, live: Mapping[str, LiveTable
             made.offers.append(Offer(name, extra, False))
 
 
+_HOLDS_TEXT = re.compile("CHAR|CLOB|TEXT", re.IGNORECASE)
+"""A declaration that makes SQLite keep text: numbers that are written into such a column become text."""
+
+
 def guess_type(declared: str) -> str:
     """The type of ours that holds what a column declared as `declared` in SQLite does (its affinity and common names)."""
     word = declared.strip().upper()
@@ -259,6 +263,10 @@ def add_offers(made: Export, text: Version, connection: apsw.Connection, schema:
     document = yaml_text.read(made.files.get(PROJECT_FILE, text.project_data), text.shown + PROJECT_FILE)
     live = live_tables(connection, schema)
     for offer in made.offers:
+        declared = live[offer.table].columns
+        for column, kind in offer.columns.items():
+            if kind == "text" and not _HOLDS_TEXT.search(declared[column]):
+                offer.columns[column] = _type_of_values(connection, schema, offer.table, column)
         if offer.whole:
             document = document.set(("tables", offer.table), _described(connection, schema, live[offer.table], offer))
         else:
@@ -277,6 +285,17 @@ def add_offers(made: Export, text: Version, connection: apsw.Connection, schema:
     if reader.findings:
         raise InvalidText(reader.findings[:_SHOWN])
     made.offers = []
+
+
+def _type_of_values(connection: apsw.Connection, schema: str, table: str, column: str) -> str:
+    """The type that holds every value of a column which SQLite lets hold anything; text where there are several or none."""
+    seen = connection.execute(f"SELECT DISTINCT typeof({quote(column)}) FROM {schema}.{quote(table)}")
+    kinds = {kind for (kind,) in seen} - {"null"}
+    if kinds == {"integer"}:
+        return "integer"
+    if kinds and kinds <= {"integer", "real"}:
+        return "float"
+    return "blob" if kinds == {"blob"} else "text"
 
 
 def _described(connection: apsw.Connection, schema: str, table: LiveTable, offer: Offer) -> dict[str, Any]:

@@ -475,3 +475,23 @@ tables:
     assert replay(log, "history.log", fetch=journal.fetch).files == journal.text().files()
     with scratch_database(journal.text()) as made:
         assert compare_databases(made, database, journal.text().project, labels=("text", "db")).equal
+
+
+def test_columns_that_sqlite_lets_hold_anything_get_the_type_of_their_values(shop: Shop) -> None:
+    connection = apsw.Connection(str(shop.database))
+    connection.execute("CREATE TABLE extra (id INTEGER PRIMARY KEY, whole, n NUMERIC, raw, word, none, kept VARCHAR(9))")
+    connection.execute("INSERT INTO extra VALUES (1, 7, 2, x'00ff', 'a', NULL, 5), (2, NULL, 2.5, NULL, 'b', NULL, 'x')")
+    connection.close()
+    made = export(shop.journal.text(), shop.database, add_tables=True)
+    described = from_files(dict(FILES) | made.files, "text").project.tables["extra"].columns
+    assert [column.type for column in described.values()] == ["integer", "integer", "float", "blob", "text", "text", "text"]
+    assert made.files["data/extra.csv"] == b"id,whole,n,raw,word,none,kept\n1,7,2.0,AP8=,a,,5\n2,,2.5,,b,,x\n"
+
+
+def test_a_column_of_mixed_values_is_a_finding(shop: Shop) -> None:
+    connection = apsw.Connection(str(shop.database))
+    connection.execute("CREATE TABLE extra (id INTEGER PRIMARY KEY, mixed)")
+    connection.execute("INSERT INTO extra VALUES (1, 7), (2, 'x')")
+    connection.close()
+    with pytest.raises(InvalidText, match="`7` cannot be written as text"):
+        export(shop.journal.text(), shop.database, add_tables=True)
