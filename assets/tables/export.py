@@ -237,6 +237,9 @@ def offer_additions(made: Export, project: Project, live: Mapping[str, LiveTable
         extra = {column: guess_type(declared) for column, declared in table.columns.items() if column not in known.columns}
         if extra:
             made.offers.append(Offer(name, extra, False))
+    if both is not None:
+        for offer in made.offers:
+            _look_at_values(offer, live[offer.table], both.connection, "other")
 
 
 _HOLDS_TEXT = re.compile("CHAR|CLOB|TEXT", re.IGNORECASE)
@@ -263,10 +266,7 @@ def add_offers(made: Export, text: Version, connection: apsw.Connection, schema:
     document = yaml_text.read(made.files.get(PROJECT_FILE, text.project_data), text.shown + PROJECT_FILE)
     live = live_tables(connection, schema)
     for offer in made.offers:
-        declared = live[offer.table].columns
-        for column, kind in offer.columns.items():
-            if kind == "text" and not _HOLDS_TEXT.search(declared[column]):
-                offer.columns[column] = _type_of_values(connection, schema, offer.table, column)
+        _look_at_values(offer, live[offer.table], connection, schema)
         if offer.whole:
             document = document.set(("tables", offer.table), _described(connection, schema, live[offer.table], offer))
         else:
@@ -285,6 +285,13 @@ def add_offers(made: Export, text: Version, connection: apsw.Connection, schema:
     if reader.findings:
         raise InvalidText(reader.findings[:_SHOWN])
     made.offers = []
+
+
+def _look_at_values(offer: Offer, table: LiveTable, connection: apsw.Connection, schema: str) -> None:
+    """Give the columns whose declared type says nothing the type of their values."""
+    for column, kind in offer.columns.items():
+        if kind == "text" and not _HOLDS_TEXT.search(table.columns[column]):
+            offer.columns[column] = _type_of_values(connection, schema, offer.table, column)
 
 
 def _type_of_values(connection: apsw.Connection, schema: str, table: str, column: str) -> str:

@@ -109,6 +109,8 @@ class Opened:
             path=self.prefix + DATABASE,
             fix="take over what it says with `headwater tables export`, or build it again with `headwater tables build`"
             if any("edited" in reason for reason in state.reasons)
+            else "correct the text; `headwater check` lists what is wrong with it"
+            if str(state.freshness) == "blocked"
             else "build it from the text with `headwater tables build`",
         )
 
