@@ -40,7 +40,7 @@ def check(app: App, select: tuple[str, ...], fix: bool, sarif: bool, yes: bool) 
     if not sarif and nothing_here(app, select):
         return 0
     found = _findings(app, select)
-    if fix and _repair(app, found, yes):
+    if fix and _repair(app, select, yes):
         app.engine().refresh()
         found = _findings(app, select)
     if sarif:
@@ -62,12 +62,11 @@ def _findings(app: App, select: tuple[str, ...]) -> list[Finding]:
     return sorted(finding for findings in app.engine().check(select).values() for finding in findings)
 
 
-def _repair(app: App, found: list[Finding], yes: bool) -> bool:
+def _repair(app: App, select: tuple[str, ...], yes: bool) -> bool:
     """Show, ask, apply; whether anything was written."""
-    from orchestration.cli.repairs import repairs, unified
+    from orchestration.cli.repairs import all_repairs, unified
 
-    root = app.workspace().root
-    fixable = repairs(root, found)
+    fixable = all_repairs(app.engine(), app.engine().check(select))
     if not fixable:
         app.note("nothing that can be repaired safely")
         return False
@@ -75,16 +74,16 @@ def _repair(app: App, found: list[Finding], yes: bool) -> bool:
         for line in unified(repair):
             colour = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1])
             app.note(app.style(line, colour) if colour else line)
-    total = sum(repair.count for repair in fixable)
+    total = f"{counted(sum(repair.lines for repair in fixable), 'line')} of {counted(len(fixable), 'file')}"
     if not yes:
         if not app.interactive:
             raise HeadwaterError(
-                f"{counted(total, 'repair')} not applied: nobody can be asked here",
+                f"{total} not repaired: nobody can be asked here",
                 fix="pass --yes to apply them",
                 rule="not-asked",
             )
-        if not app.confirm(f"Apply {counted(total, 'repair')} to {counted(len(fixable), 'file')}?"):
+        if not app.confirm(f"Repair {total}?"):
             return False
-    root.commit([repair.change for repair in fixable], label="check --fix")
-    app.note(f"applied {counted(total, 'repair')} to {counted(len(fixable), 'file')}")
+    app.workspace().root.commit([repair.change for repair in fixable], label="check --fix")
+    app.note(f"repaired {total}")
     return True

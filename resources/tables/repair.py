@@ -38,7 +38,9 @@ def repaired(data: bytes, path: str, findings: Iterable[Finding]) -> bytes:
     """`data` with the safe repairs of `findings` made: replacements of cells, the byte-order mark, the last line feed."""
     findings = list(findings)
     replacements = {
-        (finding.line, finding.column): finding.replacement for finding in findings if finding.replacement is not None
+        (finding.line, finding.column): (finding.value, finding.replacement)
+        for finding in findings
+        if finding.replacement is not None
     }
     rules = {finding.rule for finding in findings}
     if replacements:
@@ -50,7 +52,8 @@ def repaired(data: bytes, path: str, findings: Iterable[Finding]) -> bytes:
     return data
 
 
-def _replace_cells(data: bytes, path: str, replacements: dict[tuple[int | None, int | None], str]) -> bytes:
+def _replace_cells(data: bytes, path: str, replacements: dict[tuple[int | None, int | None], tuple[str | None, str]]) -> bytes:
+    """`replacements` are value and replacement by line and column; a cell that says something else by now is left alone."""
     lines = {line for line, _ in replacements}
     changed: dict[int, list[str | None] | None] = {}
     try:
@@ -63,8 +66,8 @@ def _replace_cells(data: bytes, path: str, replacements: dict[tuple[int | None, 
             cells = list(record.cells)
             for index in range(len(cells)):
                 written = replacements.get(record.position(index))
-                if written is not None:
-                    cells[index] = written
+                if written is not None and cells[index] == written[0]:
+                    cells[index] = written[1]
             if cells != record.cells:
                 changed[number] = cells
     except InvalidText:

@@ -163,6 +163,17 @@ def test_check_fix_shows_the_diff_and_changes_only_the_bad_cells(run: Callable[.
     assert "nothing that can be repaired" in run("check", "--fix").err
 
 
+def test_check_fix_repairs_what_only_the_kind_knows_to(run: Callable[..., Ran], workspace: Path) -> None:
+    path = workspace / "pets/data/pet.csv"
+    path.write_bytes('\ufeffid,name,born,owner_id\n"+1",Rex,2020-02-29,1\n2,"Mia, the cat",,2'.encode())
+    fixed = run("check", "--fix", "--yes")
+    assert fixed.code == 0, fixed
+    assert path.read_bytes() == b'id,name,born,owner_id\n1,Rex,2020-02-29,1\n2,"Mia, the cat",,2\n'
+    assert "No line feed at the end of the file" in fixed.err
+    assert "repaired 3 lines of 1 file" in fixed.err
+    assert run("check", "--json").records == []
+
+
 def test_a_repair_of_text_that_moved_on_is_not_written(workspace: Path) -> None:
     from orchestration.cli.repairs import repairs
     from resources.storage import open_storage
@@ -177,7 +188,7 @@ def test_a_repair_of_text_that_moved_on_is_not_written(workspace: Path) -> None:
     beyond = Finding("r", Severity.ERROR, "pets/data/pet.csv", "m", 99, 1, value="a", replacement="b")
     assert repairs(storage, [elsewhere, beyond]) == []
     [repair] = repairs(storage, [finding, elsewhere, beyond])
-    assert (repair.count, repair.after) == (1, "id,name\n1,b\n")
+    assert (repair.lines, repair.after) == (1, "id,name\n1,b\n")
     path.write_text("id,name\n1,c\n")
     with pytest.raises(Conflict):
         storage.commit([repair.change], label="test")

@@ -116,6 +116,15 @@ def test_safe_repairs_touch_only_their_cells(store: TablesStore, tmp_path: Path)
     assert [finding.rule for finding in store.check() if finding.blocking and "customer" in finding.path] == ["tables-cell"]
 
 
+def test_a_cell_that_says_something_else_by_now_is_left_alone(store: TablesStore, tmp_path: Path) -> None:
+    path = tmp_path / "shop/data/customer.csv"
+    path.write_text('id,name,joined\n+1,"Ann",2024/01/31\n')
+    findings = store.check()
+    path.write_text('id,name,joined\n71,"Ann",2024/01/31\n')
+    [change] = fix(store.storage, "shop", findings)
+    assert change.data == b'id,name,joined\n71,"Ann",2024-01-31\n'
+
+
 def test_repairs_leave_files_that_cannot_be_taken_apart(store: TablesStore, tmp_path: Path) -> None:
     before = 'id,name,joined\n+1,"Ann"x,\n'
     (tmp_path / "shop/data/customer.csv").write_text(before)
