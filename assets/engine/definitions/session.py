@@ -103,8 +103,8 @@ class EngineResource(dg.ConfigurableResource[BuildSession]):
         from assets.engine.engine import Engine
 
         # A run's worker may be killed together with the daemon that watches it; the next command then needs to know whose it was.
-        if context.instance is not None and context.run_id is not None and context.instance.has_run(context.run_id):
-            context.instance.add_run_tags(context.run_id, {PROCESS_TAG: process_mark()})
+        if context.instance is not None and context.run is not None and context.instance.has_run(context.run.run_id):
+            context.instance.add_run_tags(context.run.run_id, {PROCESS_TAG: process_mark()})
         engine = Engine(self.workspace)
         try:
             yield BuildSession(engine)
