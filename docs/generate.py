@@ -1,4 +1,5 @@
-"""Writes docs/reference/{commands,settings,project-yaml,rules,assets}.md from what the code declares.
+"""Writes docs/reference/{commands,settings,project-yaml,rules,assets}.md and the JSON Schemas in docs/schemas/ from what the code
+declares.
 
     python docs/generate.py           write the pages that are out of date
     python docs/generate.py --check   exit with 1 when one is
@@ -19,6 +20,7 @@ from typing import Any
 import click
 
 REFERENCE = Path(__file__).parent / "reference"
+SCHEMAS = Path(__file__).parent / "schemas"
 GLOBAL_OPTIONS = ("root", "json", "no_color", "debug", "help")
 ENVIRONMENT = {
     "HEADWATER_ROOT": "The workspace to work on, as with `-C`: a path in it, or a URL. The Dagster definitions read it too.",
@@ -41,6 +43,13 @@ def pages() -> dict[Path, str]:
         REFERENCE / "rules.md": rules_page(),
         REFERENCE / "assets.md": assets_page(),
     }
+
+
+def editor_schemas() -> dict[Path, str]:
+    """The JSON Schema of every file that people edit by hand, for editors, and its text."""
+    from schemas.json_schema import FILES, schema_text
+
+    return {SCHEMAS / f"{name}.schema.json": schema_text(name) for name in FILES}
 
 
 # -- commands
@@ -187,7 +196,14 @@ def settings_page() -> str:
     from assets.engine.definitions.session import BuildConfig
     from assets.registry import KINDS
 
-    lines = ["# Settings", _GENERATED, "## headwater.toml", "", "| key | default | meaning |", "|---|---|---|"]
+    lines = ["# Settings", _GENERATED, "## headwater.toml", ""]
+    lines += [
+        "Editors complete and check the file as you type with the JSON Schema `docs/schemas/headwater.toml.schema.json`. Taplo",
+        "and Even Better TOML take it from a first line `#:schema PATH`.",
+        "",
+        "| key | default | meaning |",
+        "|---|---|---|",
+    ]
     lines += [f"| `{key}` | {_cell(default)} | {_cell(meaning)} |" for key, default, meaning in setting_rows()]
     for kind in KINDS.values():
         if kind.settings:
@@ -250,6 +266,9 @@ def project_page() -> str:
         _GENERATED,
         "Every key of a tables project. Keys that begin with `x-` are yours: they are kept and mean nothing. Any other unknown",
         "key is an error.",
+        "",
+        "Editors complete and check the file as you type with the JSON Schema `docs/schemas/project.yaml.schema.json`. The YAML",
+        "language server takes it from a first line `# yaml-language-server: $schema=PATH`.",
     ]
     for heading, place, model in project_parts():
         lines += ["", f"## {heading}", ""]
@@ -372,14 +391,15 @@ def _place(output: Any) -> str:
 
 def main(arguments: list[str]) -> int:
     """Write or check the pages."""
-    stale = [path for path, text in pages().items() if not path.exists() or path.read_text("utf-8") != text]
+    texts = pages() | editor_schemas()
+    stale = [path for path, text in texts.items() if not path.exists() or path.read_text("utf-8") != text]
     if arguments == ["--check"]:
         for path in stale:
             print(f"{path.name} is out of date; run python docs/generate.py", file=sys.stderr)
         return 1 if stale else 0
-    REFERENCE.mkdir(exist_ok=True)
     for path in stale:
-        path.write_text(pages()[path], "utf-8")
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(texts[path], "utf-8")
         print(f"wrote {path.name}")
     return 0
 

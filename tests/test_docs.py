@@ -32,6 +32,7 @@ def test_the_reference_pages_are_up_to_date() -> None:
     done = subprocess.run([sys.executable, ROOT / "docs" / "generate.py", "--check"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"run `python docs/generate.py`: {done.stdout}{done.stderr}"
     assert {page.name for page in REFERENCE.glob("*.md")} == {page.name for page in generate.pages()}
+    assert {schema.name for schema in generate.SCHEMAS.iterdir()} == {schema.name for schema in generate.editor_schemas()}
 
 
 def test_every_command_and_option_has_help() -> None:
