@@ -197,6 +197,11 @@ def _ask(app: App, questions: Iterable[Question], policy: Policy) -> tuple[set[s
     if policy.ask is None:
         return agreed, declined
     for question in questions:
+        word = str(question.ref)
+        app.engine().check([word])
+        if str(app.engine().status([word])[0].freshness) == "blocked":
+            # Its text has errors: whatever was answered, the present file would stay.
+            continue
         if question.plan in policy.confirm or policy.ask(question):
             agreed.add(question.plan)
         else:

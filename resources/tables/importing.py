@@ -58,6 +58,10 @@ def import_files(files: Sequence[Path]) -> tuple[dict[str, bytes], list[str]]:
     return _from_csv(files)
 
 
+_OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+"""What other programs put between cells. Nothing is guessed from it; it is only pointed out."""
+
+
 def _head(file: Path) -> bytes:
     with open(file, "rb") as stream:
         return stream.read(16)
@@ -107,6 +111,10 @@ def _csv_table(name: str, file: Path, notes: list[str]) -> tuple[dict[str, Any],
     for old, new in zip(reader.columns, guess.columns, strict=True):
         if old != new:
             notes.append(f"column {old!r} of {file.name} is called {new!r} now")
+    only = reader.columns[0] if len(reader.columns) == 1 else ""
+    for sign, named in _OTHER_SEPARATORS.items():
+        if sign in only:
+            notes.append(f"{file.name} has one column, {only!r}: if {named} separate its cells, use commas")
     convert = guess.converter()
     lines = [write_record(guess.columns, "\0")]
     with open(file, "rb") as stream:

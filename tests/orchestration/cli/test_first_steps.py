@@ -184,3 +184,43 @@ def test_exec_beside_newer_text_says_to_build(workspace: Path, run: Run) -> None
     assert refused.code == 1
     assert "build it from the text with `headwater tables build`" in refused.err
     assert "export" not in refused.err
+
+
+def test_nothing_is_asked_about_what_cannot_be_built(workspace: Path, run: Run) -> None:
+    """With errors in the text the present database stays, so the answer would mean nothing."""
+    from assets.engine.model import Policy, Question
+    from orchestration.cli.app import App
+    from orchestration.cli.build import _ask
+
+    build(run)
+    asked: list[Question] = []
+
+    def ask(question: Question) -> bool:
+        asked.append(question)
+        return False
+
+    def questions(rows: str) -> tuple[set[str], set[str]]:
+        (workspace / "pets/data/owner.csv").write_text(rows, "utf-8")
+        app = App()
+        try:
+            pending = list(app.engine().questions(()))
+            assert [str(question.ref) for question in pending] == ["tables/pets/playground_db"]
+            agreed, declined = _ask(app, pending, Policy(ask=ask))
+            return agreed, {str(ref) for ref in declined}
+        finally:
+            app.close()
+
+    assert questions("id,name\n1,Ada\n02,Bo\n") == (set(), set())
+    assert asked == []
+    assert questions("id,name\n1,Ada\n2,Bea\n") == (set(), {"tables/pets/playground_db"})
+    assert len(asked) == 1
+
+
+def test_an_import_points_at_cells_that_commas_do_not_separate(nowhere: Path, run: Run) -> None:
+    """Nothing is sniffed, but one column called `a;b` is said aloud."""
+    (nowhere / "s.csv").write_text("a;b\n1;2\n", "utf-8")
+    made = run("tables", "import", "s.csv", "--into", "new")
+    assert made.code == 0
+    assert made.err == "s.csv has one column, 'a;b': if semicolons separate its cells, use commas\n"
+    (nowhere / "one.csv").write_text("a\n1\n", "utf-8")
+    assert run("tables", "import", "one.csv", "--into", "other").err == ""
