@@ -259,4 +259,4 @@ def _set_aside(log: Path) -> None:
     if log.is_symlink() or (log.is_file() and log.stat().st_size == 0):
         log.unlink()
     elif log.is_file():
-        log.replace(log.with_name(log.name.removesuffix(".wal") + ".bak.wal"))
+        log.replace(sqlite.aside(log.with_name(log.name.removesuffix(".wal")), ".wal"))

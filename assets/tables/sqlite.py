@@ -344,4 +344,13 @@ def _set_aside(path: Path) -> None:
         if suffix == "-shm" or beside.stat().st_size == 0:
             beside.unlink()
         else:
-            beside.replace(path.with_name(f"{path.name}.bak{suffix}"))
+            beside.replace(aside(path, suffix))
+
+
+def aside(path: Path, suffix: str) -> Path:
+    """A name beside the database at `path` for a journal of it that is kept: `<name>.bak<suffix>`, or one with a number."""
+    number, made = 1, path.with_name(f"{path.name}.bak{suffix}")
+    while os.path.lexists(made):
+        number += 1
+        made = path.with_name(f"{path.name}.bak{suffix}-{number}")
+    return made

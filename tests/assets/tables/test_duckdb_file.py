@@ -162,3 +162,7 @@ def test_what_is_no_file_or_no_database(tmp_path: Path) -> None:
     broken.with_name("broken.duckdb.wal").write_bytes(b"log")
     duckdb_file.free_the_way(broken)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["broken.duckdb", "broken.duckdb.bak.wal", "folder"]
+    broken.with_name("broken.duckdb.wal").write_bytes(b"another log")
+    duckdb_file.free_the_way(broken)
+    assert broken.with_name("broken.duckdb.bak.wal").read_bytes() == b"log"
+    assert broken.with_name("broken.duckdb.bak.wal-2").read_bytes() == b"another log"

@@ -419,6 +419,10 @@ def test_journals_without_a_database_are_set_aside(tmp_path: Path) -> None:
     (tmp_path / "playground.db-shm").write_bytes(b"index")
     sqlite.free_the_way(tmp_path / "playground.db")
     assert [file.name for file in tmp_path.iterdir()] == ["playground.db.bak-wal"]
+    (tmp_path / "playground.db-wal").write_bytes(b"other rows")
+    sqlite.free_the_way(tmp_path / "playground.db")
+    kept = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    assert kept == {"playground.db.bak-wal": b"rows", "playground.db.bak-wal-2": b"other rows"}
 
 
 def test_case_11_a_full_disk_is_said_and_leaves_nothing_behind(tmp_path: Path) -> None:
