@@ -51,10 +51,15 @@ def clean_vanished(builder: Builder, select: Sequence[str], *, dry_run: bool = F
         if store is None or not _selected(ref, select):
             continue
         recipe = next((made for made in builder.observer.kinds[ref.kind].recipes if made.name == ref.name), None)
-        cleaned = list(_clean_one(builder, store, recipe, ref, record, dry_run=dry_run))
+        if dry_run:
+            yield from _clean_one(builder, store, recipe, ref, record, dry_run=True)
+            continue
+        with builder.lock(ref):
+            # The folder may have come back and been built while we waited.
+            cleaned = list(_clean_one(builder, store, recipe, ref, builder.records.read(ref), dry_run=False))
+            if all(one.reason is None for one in cleaned):
+                builder.records.delete(ref)
         yield from cleaned
-        if not dry_run and all(one.reason is None for one in cleaned):
-            builder.records.delete(ref)
 
 
 def _selected(ref: Ref, select: Sequence[str]) -> bool:
