@@ -134,7 +134,7 @@ def _without(text: Version, reason: str, *, unreadable: bool) -> Difference:
     rows = sum(len(split_records(text.table(name))) - 1 for name in tables)
     return Difference(
         f"{_recreated(len(tables), rows)}; {reason}",
-        ["the present file is kept beside the new one until the next build"] if unreadable else [],
+        ["the present file goes to headwater-rescue/ first"] if unreadable else [],
         data={"tables": len(tables), "rows": rows, "unreadable": unreadable},
     )
 

@@ -63,7 +63,11 @@ def build(app: App, select: tuple[str, ...], force: bool, yes: bool, confirm: tu
     settled = {outcome.ref for outcome in outcomes}
     wanted = [state.ref for state in states if state.ref not in settled]
     outcomes += run(app, wanted, replace(policy, ask=None, confirm=policy.confirm | agreed))
-    return show_summary(app, outcomes, time.monotonic() - started)
+    code = show_summary(app, outcomes, time.monotonic() - started)
+    if app.workspace().is_plain:
+        app.note("This folder is neither a git checkout nor has it a headwater.toml, so what is built lies in your cache folder.")
+        app.note("`headwater init` here makes it a workspace, whose databases lie beside their text.")
+    return code
 
 
 def run(app: App, refs: Sequence[Ref], policy: Policy) -> list[Outcome]:

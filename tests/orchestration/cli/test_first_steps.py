@@ -224,3 +224,13 @@ def test_an_import_points_at_cells_that_commas_do_not_separate(nowhere: Path, ru
     assert made.err == "s.csv has one column, 'a;b': if semicolons separate its cells, use commas\n"
     (nowhere / "one.csv").write_text("a\n1\n", "utf-8")
     assert run("tables", "import", "one.csv", "--into", "other").err == ""
+
+
+def test_a_build_in_a_plain_folder_says_where_its_outputs_went(nowhere: Path, run: Run) -> None:
+    """Nobody looks for a database in the cache folder; in a workspace there is nothing to say."""
+    write_project(nowhere)
+    plain = run("build", "tables/root/erd")
+    assert plain.code == 0
+    assert "`headwater init` here makes it a workspace" in plain.err
+    assert run("init").code == 0
+    assert "makes it a workspace" not in run("build", "tables/root/erd").err
