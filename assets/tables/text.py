@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 PROJECT_FILE = "project.yaml"
 KEPT_FOLDER = ".playground"
 """The folder in which a project's own backups lie."""
-_RECOGNISE_LIMIT = 4 << 20
+_RECOGNISE_LIMIT = 16 << 20
+_HEAD = 1 << 16
+"""Bytes of a larger file that are looked at."""
 _TOP_KEY = re.compile(rb"""^(?:\xef\xbb\xbf)?["']?(version|tables)["']?[ \t]*:""", re.MULTILINE)
 
 _NO_TOP_LINES = re.compile(rb"(?:\xef\xbb\xbf)?(?:[ \t]*(?:#[^\n]*|---[ \t]*)?\r?\n)*[ \t]*(?:\{|[ \t]\S)")
@@ -41,8 +43,17 @@ def recognise(storage: Storage, marker: str) -> str | None:
     """
     folder, _, name = marker.rpartition("/")
     stat = storage.stat(marker)
-    if name != PROJECT_FILE or KEPT_FOLDER in folder.split("/") or stat is None or stat.size > _RECOGNISE_LIMIT:
+    if name != PROJECT_FILE or KEPT_FOLDER in folder.split("/") or stat is None:
         return None
+    if stat.size > _RECOGNISE_LIMIT:
+        with storage.open(marker) as stream:
+            keys = {match[1] for match in _TOP_KEY.finditer(stream.read(_HEAD))}
+        if keys != {b"version", b"tables"}:
+            return None
+        # Ours, or it would vanish from the workspace without a word; too large to be read by anything.
+        raise HeadwaterError(
+            f"it is larger than {_RECOGNISE_LIMIT >> 20} MiB", rule="text-too-large", fix="keep rows in CSV files"
+        )
     data = _as_utf8(storage.read(marker))
     keys = {match[1] for match in _TOP_KEY.finditer(data)}
     return folder if keys == {b"version", b"tables"} or (not keys and _parses_as_ours(data, marker)) else None

@@ -37,9 +37,9 @@ def check(app: App, select: tuple[str, ...], fix: bool, sarif: bool, yes: bool) 
     """
     if fix and sarif:
         raise UsageError("--fix and --sarif exclude each other", fix="run them one after the other", rule="usage")
-    if not sarif and nothing_here(app, select):
-        return 0
     found = _findings(app, select)
+    if not sarif and not found and nothing_here(app, select):
+        return 0
     if fix and _repair(app, select, yes):
         app.engine().refresh()
         found = _findings(app, select)

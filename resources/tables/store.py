@@ -14,7 +14,7 @@ from typing import Any
 from resources.storage.base import ABSENT, Change, Storage
 from resources.tables import records
 from schemas import paths
-from schemas.errors import InvalidText
+from schemas.errors import InvalidText, NewerFormat
 from schemas.findings import Finding, Severity, found, rule
 from schemas.oid import bytes_oid
 from schemas.tables import gitfiles
@@ -114,8 +114,9 @@ class TablesStore:
         except InvalidText as invalid:
             return list(invalid.findings)
         project, findings = examine_project(text, self.project_path)
-        findings += self._git_findings()
-        if project is None or any(finding.blocking for finding in findings):
+        unclear = any(finding.blocking for finding in findings)
+        findings += self._git_findings() + self._history_findings()
+        if project is None or unclear:
             return sorted(findings)
         files, more = self._match_files(project)
         findings += more
@@ -154,6 +155,29 @@ class TablesStore:
             )
             findings.append(found(UNDECLARED, actual, "no table has this file", fix=fix))
         return files, findings
+
+    def _history_findings(self) -> list[Finding]:
+        """What keeps history.log from being read or written; it is the input of nothing that is built, so it blocks nothing."""
+        from resources.tables.history_log import HistoryLog, fork_error
+        from schemas.tables import history
+
+        path = self.path(HISTORY_FILE)
+        try:
+            log = HistoryLog(self.storage, path).read()
+        except InvalidText as invalid:
+            return list(invalid.findings)
+        except NewerFormat as newer:
+            return [found(history.RECORD, path, newer.message, line=1, fix=newer.fix)]
+        if log is None:
+            return []
+        if log.fork is not None:
+            error = fork_error(log, log.fork, path)
+            return [found(history.FORK, path, error.message, line=error.line, fix=error.fix)]
+        if log.torn:
+            message = f"the last record is torn: {len(log.torn)} bytes without a line feed"
+            fix = "the next `headwater tables exec` moves them to history.log.torn"
+            return [found(history.TORN, path, message, fix=fix)]
+        return []
 
     def _git_findings(self) -> list[Finding]:
         findings = []

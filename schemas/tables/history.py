@@ -38,6 +38,7 @@ LINE = rule("history-line", Severity.ERROR, "Every line of history.log is one co
 RECORD = rule("history-record", Severity.ERROR, "Every record of history.log has the fields, kinds and types of the format.")
 CHAIN = rule("history-chain", Severity.ERROR, "Every record names the line before it by its digest.")
 FORK = rule("history-fork", Severity.ERROR, "history.log has one head; two branches of records must be put in one order.")
+TORN = rule("history-torn", Severity.WARNING, "The last line of history.log was written to its end.")
 DUPLICATE = rule("history-duplicate", Severity.ERROR, "No record id stands twice in history.log.")
 
 

@@ -49,8 +49,14 @@ def test_projects_are_recognised_by_their_top_level_keys(tmp_path: Path, content
 
 
 def test_a_project_file_of_some_other_tool_in_megabytes_is_not_read(tmp_path: Path) -> None:
-    (tmp_path / "project.yaml").write_bytes(b"version: 1\ntables: {}\n" + b"# x\n" * 2_000_000)
+    (tmp_path / "project.yaml").write_bytes(b"version: 1\nname: other\n" + b"# x\n" * 5_000_000 + b"tables: {}\n")
     assert text.recognise(storage(tmp_path, tmp_path), "project.yaml") is None
+
+
+def test_a_project_of_ours_that_is_too_large_does_not_vanish_silently(tmp_path: Path) -> None:
+    (tmp_path / "project.yaml").write_bytes(b"version: 1\ntables: {}\n" + b"# x\n" * 5_000_000)
+    with pytest.raises(HeadwaterError, match="larger than 16 MiB"):
+        text.recognise(storage(tmp_path, tmp_path), "project.yaml")
 
 
 BROKEN = {
