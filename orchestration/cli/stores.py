@@ -48,7 +48,7 @@ def choose(workspace: Workspace, stores: Sequence[Store], kind: str, selector: s
         return candidates[0]
     raise UsageError(
         f"the workspace has {len(candidates)} {kind} stores",
-        fix=f"name one of: {_names(candidates)}",
+        fix=f"name one of: {_names(candidates)} (as the argument STORE, or with -s where SQL or a file is the argument)",
         rule="store-ambiguous",
     )
 
