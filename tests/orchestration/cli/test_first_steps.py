@@ -234,3 +234,11 @@ def test_a_build_in_a_plain_folder_says_where_its_outputs_went(nowhere: Path, ru
     assert "`headwater init` here makes it a workspace" in plain.err
     assert run("init").code == 0
     assert "makes it a workspace" not in run("build", "tables/root/erd").err
+
+
+def test_projects_that_are_workspaces_are_named_from_above(nowhere: Path, run: Run) -> None:
+    """Two projects started side by side are two workspaces; the folder above holds none of them, and says so."""
+    for name in ("b", "a"):
+        assert run("init", "tables", name).code == 0
+    assert "Workspaces of their own lie in a, b:" in run("ls").out
+    assert "Workspaces of their own" not in run("-C", "a", "ls").out
