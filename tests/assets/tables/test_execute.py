@@ -160,6 +160,38 @@ def test_a_replay_stops_at_the_first_record_that_does_not_come_out(shop: Shop) -
     assert log.records[1].after in caught.value.message
 
 
+def test_a_replay_stops_at_a_record_that_was_made_on_other_text(shop: Shop) -> None:
+    shop.run("DELETE FROM note WHERE word = 'b'")
+    shop.run("DELETE FROM note")
+    log = shop.journal.log.read()
+    assert log is not None
+    log.records[2] = log.records[2].model_copy(update={"before": log.records[0].after})
+    with pytest.raises(HeadwaterError) as caught:
+        replay(log, "history.log")
+    assert (caught.value.line, caught.value.rule) == (4, "history-replay")
+    assert "begins at" in caught.value.message
+
+
+def test_a_promise_kept_only_at_the_end_of_a_command_is_checked_there(tmp_path: Path) -> None:
+    """A relationship whose check is deferred to the commit: what is still broken then is said, and nothing has moved."""
+    shop = Shop(tmp_path)
+    project = shop.folder / "project.yaml"
+    told = project.read_text().replace("on_delete: cascade", "on_delete: cascade\n    deferrable: true")
+    assert told != project.read_text()
+    project.write_text(told)
+    with scratch_database(shop.journal.text()) as made:
+        shutil.copy(made, shop.database)
+    before = {path: shop.read(path) for path in FILES}
+    with pytest.raises(HeadwaterError) as caught:
+        shop.run("INSERT INTO \"order\" VALUES (99, 4711, '1.00', 1, NULL)")
+    assert (caught.value.rule, caught.value.message) == (
+        "sql-constraint",
+        "a foreign key would point at a row that does not exist",
+    )
+    assert {path: shop.read(path) for path in FILES} == before
+    shop.agree()
+
+
 def test_edits_outside_are_recorded_and_replayed(shop: Shop) -> None:
     shop.run("DELETE FROM note WHERE word = 'b'")
     (shop.folder / "data/customer.csv").write_bytes(FILES["data/customer.csv"].replace(b"Cy", b"Cyd"))

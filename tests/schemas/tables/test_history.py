@@ -119,6 +119,15 @@ def test_a_lost_line_breaks_the_chain() -> None:
     assert (caught.value.line, caught.value.rule) == (3, "history-chain")
 
 
+def test_a_number_that_does_not_follow_is_refused() -> None:
+    """As after a torn tail that was repaired by starting to count again."""
+    made = lines(2)
+    made.append(record(3, made[-1], seq=1).line())
+    with pytest.raises(InvalidText) as caught:
+        read_log(b"".join(made), "history.log")
+    assert (caught.value.line, caught.value.rule) == (4, "history-chain")
+
+
 def test_a_doubled_line_is_refused() -> None:
     made = lines(2)
     with pytest.raises(InvalidText) as caught:

@@ -375,3 +375,9 @@ tables:
     found = across(project, {"seat": "id,row,taken\n1,7,true\n2,7,false\n3,7,false\n4,7,true\n5,,true\n6,,true\n"})
     assert [(finding.line, finding.column) for finding in found] == [(5, 3)]
     assert "the same unique one taken is already in line 2" in found[0].message
+
+
+def test_a_wrong_cell_is_not_judged_again_by_the_checks_of_its_row() -> None:
+    """It stands in for no value, least of all for NULL: one finding, that of the cell."""
+    found = across(PROJECT, {"customer": "id,name,note\n", "order": HEAD + "1,2024-01-31,,1,A1,true,12.345,2024-02-01\n"})
+    assert [(finding.rule, finding.line, finding.column) for finding in found] == [("tables-cell", 2, 25)]
