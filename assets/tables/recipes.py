@@ -116,6 +116,7 @@ KIND = Kind(
     markers=("project.yaml",),
     recognise=Lazy("assets.tables.text:recognise"),
     check=Lazy("assets.tables.text:check"),
+    check_version=2,
     bodies_check=True,
     fix=Lazy("resources.tables.repair:fix"),
     migrate=Lazy("resources.tables.store:migrate"),

@@ -95,6 +95,7 @@ def open_project(view: View) -> tuple[Project, dict[str, TableText]]:
     Raises InvalidText when `project.yaml` breaks a rule or a file that must exist does not.
     """
     from assets.tables.load import TableText
+    from resources.tables.store import obstructed
     from schemas.tables.project import read_project
 
     project = read_project(view.read("project", PROJECT_FILE), view.workspace_path(PROJECT_FILE))
@@ -104,8 +105,8 @@ def open_project(view: View) -> tuple[Project, dict[str, TableText]]:
     for name, table in project.tables.items():
         # A file may have come from a system that writes names in another Unicode form.
         actual = present.get(table.data_file) or present.get(unicodedata.normalize("NFC", table.data_file))
-        if actual is None and table.rows == "required":
-            refuse(view, HeadwaterError(f"{table.data_file} is missing"))
+        if actual is None and (table.rows == "required" or obstructed(view.storage, view.workspace_path(table.data_file))):
+            refuse(view, HeadwaterError(f"{table.data_file} is missing or no regular file"))
         path = None if actual is None else view.local("data", actual)
         texts[name] = TableText(project, table, path, view.workspace_path(actual or table.data_file))
     return project, texts

@@ -6,6 +6,7 @@ What the text means is in `schemas.tables`, writing changed rows in `resources.t
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -30,6 +31,8 @@ PROJECT_LIMIT = 16 << 20
 
 NO_PROJECT = rule("tables-no-project", Severity.ERROR, "The project has its project.yaml.")
 NO_FILE = rule("tables-missing-file", Severity.ERROR, "A table with `rows: required` has its CSV file.")
+NO_ROWS = rule("tables-no-rows", Severity.WARNING, "Every table has its CSV file; one without is built empty.")
+NOT_A_FILE = rule("tables-not-a-file", Severity.ERROR, "A table's rows lie in a file, not behind a link or in a folder.")
 UNDECLARED = rule("tables-undeclared-file", Severity.WARNING, "Every CSV file below data/ belongs to a table.")
 OTHER_FORM = rule("tables-file-name-form", Severity.WARNING, "A CSV file's name has the Unicode form project.yaml has.")
 GIT_FILE = rule("tables-git-file", Severity.INFO, "git ignores derived files and leaves line ends in CSV files alone.")
@@ -135,10 +138,7 @@ class TablesStore:
         for name, table in project.tables.items():
             actual = present.pop(unicodedata.normalize("NFC", table.data_file), None)
             if actual is None:
-                if table.rows == "required":
-                    message = f"table {name!r} needs its rows, and the file is not there"
-                    fix = "add the file, or remove `rows: required`"
-                    findings.append(found(NO_FILE, self.path(table.data_file), message, fix=fix))
+                findings.append(self._absent(table))
                 continue
             files[name] = actual
             if actual != self.path(table.data_file):
@@ -155,6 +155,20 @@ class TablesStore:
             )
             findings.append(found(UNDECLARED, actual, "no table has this file", fix=fix))
         return files, findings
+
+    def _absent(self, table: Table) -> Finding:
+        """The finding about a table whose file is not among those that are read."""
+        path = self.path(table.data_file)
+        if obstructed(self.storage, path):
+            message = "a link, a folder or a device lies where the table's file belongs, and none of them is read"
+            return found(NOT_A_FILE, path, message, fix="put the file itself there")
+        if table.rows == "required":
+            message = f"table {table.name!r} needs its rows, and the file is not there"
+            return found(NO_FILE, path, message, fix="add the file, or remove `rows: required`")
+        message = f"table {table.name!r} has no file, so it is built without rows"
+        return found(
+            NO_ROWS, path, message, fix="add the file with its header, or set `rows: required` to never build without it"
+        )
 
     def _history_findings(self) -> list[Finding]:
         """What keeps history.log from being read or written; it is the input of nothing that is built, so it blocks nothing."""
@@ -189,6 +203,12 @@ class TablesStore:
             if missing:
                 findings.append(found(GIT_FILE, path, f"{len(missing)} lines are missing", fix=f"add: {', '.join(missing)}"))
         return findings
+
+
+def obstructed(storage: Storage, path: str) -> bool:
+    """Whether something that is no regular file lies at `path`; never on storages that hold nothing but files."""
+    root = storage.local_root
+    return root is not None and os.path.lexists(root / path) and storage.stat(path) is None
 
 
 def sort_key(table: Table, columns: Sequence[str]) -> Callable[[records.Cells], Any]:

@@ -53,6 +53,15 @@ def test_a_good_project_has_no_findings(store: TablesStore) -> None:
     assert list(store.rows(project, "customer"))[1] == ["2", None, None]
 
 
+@pytest.mark.parametrize("obstacle", ["link", "folder"])
+def test_what_is_no_file_is_not_taken_for_an_empty_table(store: TablesStore, tmp_path: Path, obstacle: str) -> None:
+    path = tmp_path / "shop/data/order.csv"
+    path.rename(tmp_path / "elsewhere.csv")
+    path.symlink_to(tmp_path / "elsewhere.csv") if obstacle == "link" else path.mkdir()
+    (refused,) = store.check()
+    assert (refused.rule, refused.path, refused.blocking) == ("tables-not-a-file", "shop/data/order.csv", True)
+
+
 def test_findings_have_workspace_paths(store: TablesStore, tmp_path: Path) -> None:
     (tmp_path / "shop/data/order.csv").write_text("id,customer_id,total\n1,77,9.90\n2,,1\n")
     found = store.check()
@@ -75,7 +84,8 @@ def test_rows_are_not_judged_under_a_broken_project(store: TablesStore, tmp_path
 
 def test_case_16_missing_required_and_undeclared_files(store: TablesStore, tmp_path: Path) -> None:
     (tmp_path / "shop/data/order.csv").unlink()
-    assert store.check() == []
+    (warned,) = store.check()
+    assert (warned.rule, warned.path, warned.blocking) == ("tables-no-rows", "shop/data/order.csv", False)
     assert list(store.rows(store.project(), "order")) == []
     (tmp_path / "shop/project.yaml").write_text(PROJECT.replace("  order:\n", "  order:\n    rows: required\n"))
     (tmp_path / "shop/data/Order.csv").write_text("id\n")
