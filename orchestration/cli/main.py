@@ -77,6 +77,15 @@ def _run(arguments: list[str]) -> int:
     app = App(json="--json" in arguments, debug="--debug" in arguments)
     signal.signal(signal.SIGINT, app.stop)
     signal.signal(signal.SIGTERM, app.stop)
+    show = sys.unraisablehook
+
+    def unraisable(problem: sys.UnraisableHookArgs) -> None:
+        # A signal may arrive in a destructor, where Python can only print a traceback, and leave others half-done;
+        # `app` knows that it came.
+        if not app.stopped:
+            show(problem)
+
+    sys.unraisablehook = unraisable
     try:
         # Not `cli.main`: it turns closed pipes and interrupts into exit codes of its own.
         with cli.make_context("headwater", arguments, obj=app) as context:
@@ -98,6 +107,8 @@ def _run(arguments: list[str]) -> int:
         app.note("interrupted")
         raise
     finally:
+        if not app.stopped:  # else the destructors that run at the interpreter's end are still to come
+            sys.unraisablehook = show
         app.close()
 
 
