@@ -64,12 +64,13 @@ def insert_in_brackets(
     index: int,
     item: str,
     *,
+    newline: str,
     comma: str = ", ",
-    newline: str = "\n",
 ) -> list[Edit]:
     """Put `item` before the item at `index` (or last) between the brackets whose outer span is `bracket`.
 
-    `items` are the spans of the present items in order. An item gets a line of its own where the present ones have theirs.
+    `items` are the spans of the present items in order. An item gets a line of its own, ended by the file's `newline`, where the
+    present ones have theirs.
     """
     if not items:
         return [Edit(bracket[0] + 1, bracket[1] - 1, item)]

@@ -34,7 +34,7 @@ def add(document: TomlDocument, at: Pointer, value: Value) -> list[Edit]:
         item = f"{key(name)} = {inline(value)}"
         if not items:
             return [Edit(span.start, span.end, f"{{ {item} }}")]
-        return insert_in_brackets(document.text, (span.start, span.end), items, len(items), item)
+        return insert_in_brackets(document.text, (span.start, span.end), items, len(items), item, newline=document.file.line_end)
     return _add_line(document, at, value)
 
 
@@ -50,7 +50,9 @@ def insert(document: TomlDocument, at: Pointer, value: Value) -> list[Edit]:
         lines = table(value, path)
         lines = [f"[[{'.'.join(path)}]]", *(lines[1:] if lines[0] == f"[{'.'.join(path)}]" else lines)]
         return [_at_end(document, lines)]
-    return insert_in_brackets(document.text, (span.start, span.end), _items(document, parent), index, inline(value))
+    return insert_in_brackets(
+        document.text, (span.start, span.end), _items(document, parent), index, inline(value), newline=document.file.line_end
+    )
 
 
 def delete(document: TomlDocument, at: Pointer) -> list[Edit]:

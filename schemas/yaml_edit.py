@@ -55,7 +55,9 @@ def add(document: Document, at: Pointer, value: Value) -> list[Edit]:
     children = document.children(parent)
     if _in_flow(document, parent) or (span.style == "flow" and children):
         item = f"{scalar(key, in_flow=True)}: {flow(value)}"
-        return insert_in_brackets(document.text, (span.start, span.end), _items(document, children), len(children), item)
+        return insert_in_brackets(
+            document.text, (span.start, span.end), _items(document, children), len(children), item, newline=document.file.line_end
+        )
     if not children:
         return replace(document, parent, {str(key): value})
     indent = _column(document.text, document.spans[children[0]].item_start)
@@ -70,7 +72,9 @@ def insert(document: Document, at: Pointer, value: Value) -> list[Edit]:
     span = document.spans[parent]
     children = document.children(parent)
     if _in_flow(document, parent) or (span.style == "flow" and children):
-        return insert_in_brackets(document.text, (span.start, span.end), _items(document, children), index, flow(value))
+        return insert_in_brackets(
+            document.text, (span.start, span.end), _items(document, children), index, flow(value), newline=document.file.line_end
+        )
     if not children:
         return replace(document, parent, [value])
     dash = _dash(document, children[0])

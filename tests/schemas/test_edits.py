@@ -196,6 +196,26 @@ def test_update_makes_any_json_say_anything(old: Any, new: Any) -> None:
     assert same(document.value, new)
 
 
+@pytest.mark.parametrize(
+    ("read", "text", "pointer"),
+    [
+        (toml_text.read, "a = [\n  1,\n  2,\n]\n", ("a", 0)),
+        (toml_text.read, "a = [\n  1,\n  2,\n]\n", ("a", 2)),
+        (yaml_text.read, "a: [\n  1,\n  2\n]\n", ("a", 1)),
+        (yaml_text.read, "a: {\n  b: 1,\n  c: 2\n}\n", ("a", "d")),
+        (json_text.read, '{"a": [\n  1,\n  2\n]}\n', ("a", 0)),
+    ],
+)
+def test_a_new_line_inside_brackets_ends_as_the_others_do(
+    read: Callable[[bytes, str], Document], text: str, pointer: tuple[str | int, ...]
+) -> None:
+    document = read(text.replace("\n", "\r\n").encode(), "p")
+    edited = document.set(pointer, 7) if isinstance(pointer[-1], str) else document.insert(pointer, 7)
+    assert edited.get(pointer) == 7
+    assert "\n" not in edited.text.replace("\r\n", "")
+    assert edited.text.count("\n") == text.count("\n") + 1
+
+
 def _changed_lines(before: str, after: str) -> tuple[list[str], list[str]]:
     old, new = before.splitlines(), after.splitlines()
     return [line for line in old if line not in new], [line for line in new if line not in old]
