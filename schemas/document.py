@@ -6,6 +6,7 @@ edits. How a value is spelled and where a new key goes belong to the format modu
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
@@ -43,7 +44,7 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Document:
+class Document(ABC):
     """One file read: `value`, the text it came from, and spans of every key and value. `warnings` block nothing.
 
     Documents do not change: `set`, `delete`, `insert` and `update` return a new one, in which every character outside of the
@@ -185,20 +186,25 @@ class Document:
             return [(*pointer, index) for index in range(len(value))]
         return []
 
+    @abstractmethod
     def _reread(self, data: bytes) -> Self:
-        raise NotImplementedError
+        """The document of the edited bytes, read by the same rules."""
 
+    @abstractmethod
     def _replace_edits(self, at: Pointer, value: Value) -> list[Edit]:
-        raise NotImplementedError
+        """Edits that put `value` where the present one stands."""
 
+    @abstractmethod
     def _add_edits(self, at: Pointer, value: Value) -> list[Edit]:
-        raise NotImplementedError
+        """Edits that put a new key at the end of its mapping."""
 
+    @abstractmethod
     def _insert_edits(self, at: Pointer, value: Value) -> list[Edit]:
-        raise NotImplementedError
+        """Edits that put a new item before the one at `at`, or at the end of its list."""
 
+    @abstractmethod
     def _delete_edits(self, at: Pointer) -> list[Edit]:
-        raise NotImplementedError
+        """Edits that take the entry at `at` out."""
 
 
 def same(one: Value, other: Value) -> bool:

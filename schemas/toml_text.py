@@ -53,7 +53,7 @@ def read(data: bytes, path: str, *, limits: Limits = Limits()) -> TomlDocument: 
     except (RecursionError, ValueError, OverflowError) as error:
         file.fail(SYNTAX, scanner.at, f"not TOML: {error}", fix="correct the value here")
     scanner.spans.setdefault((), Span(0, len(file.text)))
-    value = _plain(raw, Document(file, None, scanner.spans))
+    value = _plain(raw, TomlDocument(file, None, scanner.spans, scanner=scanner))
     return TomlDocument(file, value, scanner.spans, scanner=scanner)
 
 

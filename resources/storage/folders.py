@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -62,11 +63,12 @@ class Folder(Protocol):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
 
 
-class _Base:
+class _Base(ABC):
     where: str
 
+    @abstractmethod
     def close(self) -> None:
-        raise NotImplementedError
+        """Give the descriptor back, where there is one."""
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
