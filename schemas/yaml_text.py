@@ -3,14 +3,15 @@
 Refused: anchors, aliases, tags, merge keys, directives, several documents, keys that are not text (or that YAML 1.1 would not
 read as text), duplicate keys, more than 64 levels. Dates stay text. ruamel.yaml's pure scanner and parser give the events
 (libyaml crashes on 25 KB of nesting); scalars are resolved here, because the constructors of every YAML library lose the
-positions or apply YAML 1.1. Measured: 23 µs per event, so 1,000 columns of five keys take 0.3 s.
+positions or apply YAML 1.1. Measured: 23 µs per value and at worst 1.2 µs per character, both linear, so `LIMITS` (which no
+caller can widen) is what two seconds of a slow core hold; 1,000 columns of five keys take 0.3 s.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from schemas.document import Document, Pointer, Span, Value
 from schemas.edit import Edit
@@ -24,6 +25,7 @@ from schemas.text import (
     NUMBER_RANGE,
     SURROGATE,
     TOO_DEEP,
+    TOO_LARGE,
     TOO_MANY,
     Limits,
     TextFile,
@@ -37,7 +39,10 @@ from schemas.yaml_write import write
 if TYPE_CHECKING:
     from ruamel.yaml.events import Event
 
-__all__ = ["YamlDocument", "read", "read_file", "write"]
+__all__ = ["LIMITS", "YamlDocument", "read", "read_file", "write"]
+
+LIMITS: Final = Limits(size=MIB, values=30_000)
+"""What is parsed at all: 30,000 keys and values are some 7,000 columns. More is data, and belongs into CSV files."""
 
 SYNTAX = rule("yaml-syntax", Severity.ERROR, "YAML follows the grammar of YAML 1.2.")
 ANCHOR = rule("yaml-anchor", Severity.ERROR, "YAML has no anchors, aliases or merge keys.")
@@ -66,7 +71,7 @@ _WORDINGS = (
 _BAD_CHARACTER = re.compile("[\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufeff\ufffe\uffff]")
 
 
-def read(data: bytes, path: str, *, limits: Limits = Limits()) -> YamlDocument:  # noqa: B008 - frozen
+def read(data: bytes, path: str, *, limits: Limits = LIMITS) -> YamlDocument:
     """Read one YAML document; `path` is used in findings.
 
     Returns a document whose strings, keys and numbers have positions; `warnings` lists `yaml-ambiguous` values.
@@ -77,10 +82,13 @@ def read(data: bytes, path: str, *, limits: Limits = Limits()) -> YamlDocument: 
     return read_file(file, limits=limits)
 
 
-def read_file(file: TextFile, *, limits: Limits = Limits()) -> YamlDocument:  # noqa: B008 - frozen
+def read_file(file: TextFile, *, limits: Limits = LIMITS) -> YamlDocument:
     """`read` for a file that is decoded already (frontmatter). Raises InvalidText as `read` does."""
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+    if len(file.text) > LIMITS.size:
+        message = f"the YAML has {len(file.text):,} characters; at most {LIMITS.size:,} are read"
+        file.fail(TOO_LARGE, 0, message, fix="move bulk data into CSV files or split the file")
     if bad := _BAD_CHARACTER.search(file.text):
         file.fail(SYNTAX, bad.start(), f"the character U+{ord(bad[0]):04X} is not allowed in YAML", fix="remove it")
     if tag := _LONG_TAG.search(file.text):
@@ -133,6 +141,7 @@ class _Builder:
     def __init__(self, file: TextFile, limits: Limits) -> None:
         self.file = file
         self.limits = limits
+        self.most = min(limits.values, LIMITS.values)
         self.spans: dict[Pointer, Span] = {}
         self.warnings: list[Finding] = []
         self.offset = 0
@@ -214,11 +223,11 @@ class _Builder:
 
     def _count_value(self, event: Event) -> None:
         self._count += 1
-        if self._count > self.limits.values:
+        if self._count > self.most:
             self.file.fail(
                 TOO_MANY,
                 event.start_mark.index,
-                f"more than {self.limits.values:,} keys and values in one file",
+                f"more than {self.most:,} keys and values in one file",
                 fix="move bulk data into CSV files or split the file",
             )
 

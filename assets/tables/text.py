@@ -30,6 +30,7 @@ _HEAD = 1 << 16
 """Bytes of a larger file that are looked at."""
 _TOP_KEY = re.compile(rb"""^(?:\xef\xbb\xbf)?["']?(version|tables)["']?[ \t]*:""", re.MULTILINE)
 
+_TOO_MUCH = ("text-too-large", "text-too-many-values")
 _NO_TOP_LINES = re.compile(rb"(?:\xef\xbb\xbf)?(?:[ \t]*(?:#[^\n]*|---[ \t]*)?\r?\n)*[ \t]*(?:\{|[ \t]\S)")
 """The beginning of a document in braces, or of one that is indented as a whole."""
 
@@ -73,8 +74,9 @@ def _parses_as_ours(data: bytes, path: str) -> bool:
 
     try:
         value = yaml_text.read(data, path).value
-    except InvalidText:
-        return False
+    except InvalidText as error:
+        # Too large to be parsed, it is a finding of a project that has both keys, or it would vanish without a word.
+        return error.rule in _TOO_MUCH and all(key in data for key in (b"version", b"tables"))
     return isinstance(value, dict) and {"version", "tables"} <= value.keys()
 
 

@@ -21,12 +21,10 @@ from schemas.errors import InvalidText
 from schemas.findings import Severity, found, rule
 from schemas.migrate import Migrations, Tree
 from schemas.tables.model import VERSION
-from schemas.text import Limits
 
 OLD_SHAPE = rule("tables-old-shape", Severity.ERROR, "A project of an older version has the shape of that version.")
 
 PROJECT_FILE = "project.yaml"
-_LIMITS = Limits(size=16 << 20, values=400_000)
 
 _TYPES = {"int": "integer", "string": "text", "bool": "boolean", "number": "float", "bytes": "blob"}
 _ACTIONS = {"cascade": "cascade", "nullify": "set_null", "restrict": "restrict"}
@@ -161,7 +159,7 @@ def version_of(tree: Tree) -> int:
 def _read(tree: Tree) -> Document:
     if PROJECT_FILE not in tree:
         raise InvalidText([found(OLD_SHAPE, PROJECT_FILE, "there is no project.yaml", fix="run `headwater tables init`")])
-    return yaml_text.read(tree[PROJECT_FILE], PROJECT_FILE, limits=_LIMITS)
+    return yaml_text.read(tree[PROJECT_FILE], PROJECT_FILE)
 
 
 MIGRATIONS = Migrations("tables", current=VERSION, version_of=version_of)

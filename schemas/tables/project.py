@@ -21,7 +21,6 @@ from schemas.findings import Finding, Severity, found, rule
 from schemas.tables.compiling import Pointer
 from schemas.tables.meaning import Examiner
 from schemas.tables.model import VERSION, Project
-from schemas.text import Limits
 
 __all__ = ["Project", "examine_project", "read_project", "write_project"]
 
@@ -29,9 +28,6 @@ UNKNOWN_KEY = rule("tables-unknown-key", Severity.ERROR, "project.yaml has only 
 MISSING_KEY = rule("tables-missing-key", Severity.ERROR, "project.yaml has every key its parts need.")
 VERSION_RULE = rule("tables-version", Severity.ERROR, "project.yaml says its format version as a whole number.")
 VALUE = rule("tables-value", Severity.ERROR, "Values of project.yaml have the shape their key asks for.")
-
-PROJECT_LIMITS = Limits(size=16 << 20, values=400_000)
-"""A project of 200 tables has some thousand values; 1,000 columns with all their options have ten thousand."""
 
 
 def read_project(data: bytes, path: str) -> Project:
@@ -48,7 +44,7 @@ def read_project(data: bytes, path: str) -> Project:
 def examine_project(data: bytes, path: str) -> tuple[Project | None, list[Finding]]:
     """(the project, or None when its text cannot be understood, all findings). Raises NewerFormat."""
     try:
-        document = yaml_text.read(data, path, limits=PROJECT_LIMITS)
+        document = yaml_text.read(data, path)
     except InvalidText as invalid:
         return None, list(invalid.findings)
     findings = list(document.warnings)
@@ -64,7 +60,7 @@ def examine_project(data: bytes, path: str) -> tuple[Project | None, list[Findin
             tree = MIGRATIONS.load({"project.yaml": data})
         except InvalidText as invalid:
             return None, [replace(finding, path=path) for finding in invalid.findings]
-        document = yaml_text.read(tree["project.yaml"], path, limits=PROJECT_LIMITS)
+        document = yaml_text.read(tree["project.yaml"], path)
     value = _plain(document.value)
     assert isinstance(value, dict)
 

@@ -11,6 +11,7 @@ import pytest
 
 from schemas import csv_text, frontmatter, json_text, toml_text, yaml_text
 from schemas.errors import InvalidText
+from schemas.text import Limits
 
 SECONDS = 6.0
 """Three times what the slowest takes on one slow core with others beside it; the promise is 2 s on a quiet one."""
@@ -39,6 +40,7 @@ HOSTILE: dict[str, tuple[Callable[[bytes, str], Any], str, str | None]] = {
     "yaml unclosed quote": (yaml_text.read, 'a: "' + "x\n" * 100_000, "yaml-syntax"),
     "yaml backslashes": (yaml_text.read, '"' + "\\" * 1_000_001, "yaml-syntax"),
     "yaml over the cap": (yaml_text.read, "a: " + "x" * (1 << 20), "text-too-large"),
+    "frontmatter over the cap": (frontmatter.read, "---\n" + "a: " + "x" * (1 << 20) + "\n---\n", "text-too-large"),
     "yaml 5,000 digits": (yaml_text.read, "a: " + "9" * 5000, "number-out-of-range"),
     "yaml 1 MB of digits": (yaml_text.read, "9" * 1_000_000, "number-out-of-range"),
     "json nesting": (json_text.read, "[" * 1_000_000, "text-too-deep"),
@@ -89,6 +91,32 @@ def test_hostile_text_ends_soon_in_one_error(read: Callable[[bytes, str], Any], 
         assert caught.value.fix
         assert len(str(caught.value)) < 1000
     assert time.process_time() - started < SECONDS
+
+
+def test_yaml_beyond_what_two_seconds_parse_is_refused_whatever_the_caller_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Too many characters: refused before the parser is asked. Too many values: it is stopped at the first one too many."""
+    generous = Limits(size=64 << 20, values=10_000_000)
+    made = 0
+    events = yaml_text._Builder._events
+
+    def counting(self: Any) -> Any:
+        nonlocal made
+        for event in events(self):
+            made += 1
+            yield event
+
+    monkeypatch.setattr(yaml_text._Builder, "_events", counting)
+    with pytest.raises(InvalidText) as large:
+        yaml_text.read(b"a:\n" + b"- value\n" * 400_000, "project.yaml", limits=generous)
+    assert (large.value.rule, large.value.line, made) == ("text-too-large", 1, 0)
+    with pytest.raises(InvalidText) as many:
+        yaml_text.read(b"a: [" + b"1," * 400_000 + b"]\n", "project.yaml", limits=generous)
+    assert many.value.rule == "text-too-many-values"
+    assert made <= yaml_text.LIMITS.values + 10
+    for error in (large.value, many.value):
+        assert "CSV" in str(error.fix)
+    most = yaml_text.LIMITS.values - 3
+    assert len(yaml_text.read(b"a: [" + b"1," * most + b"]\n", "project.yaml").value["a"]) == most  # type: ignore[call-overload,index]
 
 
 def test_a_thousand_columns_are_no_burden() -> None:
