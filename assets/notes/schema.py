@@ -1,9 +1,8 @@
 """The tables of `qipu.db`: what the index of a notes store holds, and how a file is recognised as one of ours.
 
-Definitions only; filling them is `assets.notes.index` and `assets.notes.fold`. Light: any SQLite connection (3.40 or later) will do.
-
-A note's `number` is this file's own business: it may differ between an index that was kept up to date and one built from nothing.
-What is promised is said by path, in `assets.notes.dump`.
+Definitions only; filling them is `assets.notes.index` and `assets.notes.fold`. Light: any SQLite connection (3.40 or later) will
+do. A note's `number` is this file's own business: it may differ between an index that was kept up to date and one built from
+nothing. What is promised is said by path, in `assets.notes.dump`.
 """
 
 from __future__ import annotations
@@ -134,15 +133,6 @@ VIEWS = (
 
 WRITING = ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE", "temp_store=MEMORY")
 """Settings for writing in a scratch folder, where a file that was cut short is thrown away."""
-
-NOTES_COLUMNS = (
-    "number path id own_id title title_from type created updated value summary words paragraphs lines size oid outcome moc body_start "
-    "meta fields local digest"
-).split()
-MENTIONS_COLUMNS = (
-    "note position kind type target anchor label property line col start stop target_start target_stop key rule spelling state "
-    "target_note target_path candidates"
-).split()
 
 
 def create(connection: Any) -> None:
