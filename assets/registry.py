@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from assets.engine.recipe import Kind
+from assets.notes.recipes import KIND as NOTES
 from assets.tables.recipes import KIND as TABLES
 from assets.workspace.recipes import KIND as WORKSPACE
 
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (TABLES, WORKSPACE)}
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (NOTES, TABLES, WORKSPACE)}
 """Kind name -> kind. `workspace` is the pseudo kind of artifacts over the whole workspace."""

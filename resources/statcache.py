@@ -73,8 +73,17 @@ class StatCache:
 
     # whole folders
 
-    def tree(self, storage: Storage, folder: str = "", *, enter: Callable[[str], bool] | None = None) -> Tree:
+    def tree(
+        self,
+        storage: Storage,
+        folder: str = "",
+        *,
+        enter: Callable[[str], bool] | None = None,
+        skip: Callable[[str], Callable[[str], bool] | None] | None = None,
+    ) -> Tree:
         """The files below `folder` with their digests, hashing only what the cache cannot vouch for.
+
+        `enter` decides which folders are entered; `skip` names, for a folder, the test for its files to leave out, if any.
 
         A file that vanishes on the way is left out; one that keeps changing while it is read is entered with the bytes
         read last and not remembered. Raises OSError for what cannot be read.
@@ -85,12 +94,18 @@ class StatCache:
         fresh: list[FolderState] = []
         if isinstance(storage, LocalStorage):
             for where, entries, opened in storage.walk(folder, enter=enter):
+                unwanted = skip(where) if skip is not None else None
+                if unwanted is not None:
+                    entries = [entry for entry in entries if not unwanted(entry.name)]
                 state = self._local_folder(where, entries, opened, known.get(where), singles, made)
                 made.folders.append(state)
                 if state is not known.get(where) and (entries or where in known):
                     fresh.append(state)
         else:
             for where, stats in _by_folder(storage.scan(folder, enter=enter)):
+                unwanted = skip(where) if skip is not None else None
+                if unwanted is not None:
+                    stats = [stat for stat in stats if not unwanted(stat.path.rpartition("/")[2])]
                 state = self._remote_folder(storage, where, stats, known.get(where), made)
                 made.folders.append(state)
                 if state is not known.get(where):

@@ -118,6 +118,8 @@ class Builder:
         """Build what the artifact reads, where that is not fresh; an outcome when that cannot be had."""
         node = self.observer.graph.node(ref)
         for declared in node.recipe.inputs:
+            if declared.everything == "source":
+                self._bring_findings(policy, progress)
             if declared.artifact is None:
                 continue
             upstream = Ref(ref.kind, ref.store, declared.artifact)
@@ -134,6 +136,13 @@ class Builder:
                         error=outcome.error,
                     )
         return None
+
+    def _bring_findings(self, policy: Policy, progress: Progress) -> None:
+        """Bring up to date the artifacts that hold findings, which whoever reads all text reads with it. One that cannot be built
+        keeps nobody waiting."""
+        for ref, node in list(self.observer.graph.nodes.items()):
+            if node.kind.findings_of == ref.name and ref not in self.also_built and not self.observer.standing(ref).fresh:
+                self.also_built[ref] = self.build(ref, replace(policy, force=False), progress)
 
     @contextmanager
     def lock(self, ref: Ref) -> Iterator[None]:
@@ -192,7 +201,7 @@ class Builder:
         if all_equal(whose) or self.questions.same_content(node.recipe, standing, made, whose):
             return self.keep_present(standing, fingerprint, made)
         ownership = worst(whose)
-        verdict = decide(ownership, policy, confirm, plan)
+        verdict = decide(ownership, policy, confirm, plan, derived=node.recipe.derived_by_format)
         if verdict is Verdict.REFUSE:
             raise self.questions.refusal(standing, ownership, plan)
         if verdict is Verdict.ASK:
@@ -200,7 +209,7 @@ class Builder:
         rescued: list[str] = []
         foreign = [key for key, mark in whose.items() if mark in (Ownership.EDITED, Ownership.UNKNOWN)]
         if foreign:
-            rescued = self.publisher.rescue(node.store, present, foreign)
+            rescued = self.publisher.rescue(node.store, present, foreign, derived=node.recipe.derived_by_format)
         progress(node.ref, "publish", None)
         record = self._record(standing, fingerprint, made, made.how, made.recorded(made.outputs))
         self._write_manifests(standing, made)
@@ -216,12 +225,24 @@ class Builder:
                 previous=standing.record_oid,
             )
         )
+        self._drop_superseded(standing)
         self._keep_inputs(standing)
         if made.build is not None:
             made.build.published(self.places.item_records(node.ref))
         result = Result.RESTORED if made.how == "restored" else Result.BUILT
         why = self._why(standing)
         return self._outcome(standing, result, record, pictures=made.pictures, rescued=tuple(rescued), reasons=why)
+
+    def _drop_superseded(self, standing: Standing) -> None:
+        """Delete what the artifact left where its outputs lay before, when a store is laid out anew; not what was changed since."""
+        if standing.record is None:
+            return
+        places = {output.place for output in standing.node.recipe.outputs}
+        for output in (*standing.record.outputs, *standing.record.backups):
+            if output.place not in places:
+                spot = self.places.spot(standing.node.store, output.key)
+                with suppress(HeadwaterError, OSError):
+                    spot.storage.delete(spot.path, expect=output.oid)
 
     def _why(self, standing: Standing) -> tuple[str, ...]:
         return self.observer.state(standing.node.ref).reasons

@@ -8,11 +8,12 @@ against the outputs the recipe declares; a remote is a convenience, never an aut
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from assets.engine.places import SIDECARS
 from assets.engine.provenance import OutputFile
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from resources.workspace import Workspace
 
 FORMAT = 1
+GRACE: Final = 3600.0
+"""Seconds for which nothing is collected: a builder puts objects before it writes the entry or the record that names them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,17 @@ def entries_in(storage: Storage) -> Iterator[CacheEntry]:
                 yield entry
 
 
+def placed(entry: CacheEntry, recipe: Recipe) -> CacheEntry:
+    """The entry with its outputs where the recipe has them: stores of one kind may be laid out differently and share a build."""
+    if all(output.place is recipe.outputs[0].place for output in (*recipe.outputs, *entry.outputs)):
+        return entry
+    found = []
+    for output in entry.outputs:
+        declared = (one for one in recipe.outputs if output.path == one.path or output.path.startswith(f"{one.path}/"))
+        found.append(replace(output, place=next(declared, output).place))
+    return replace(entry, outputs=tuple(found))
+
+
 def fits(entry: CacheEntry, recipe: Recipe) -> bool:
     """Whether the entry holds exactly what the recipe declares: an entry from elsewhere must not choose its own paths."""
     files = {(output.place, output.path) for output in recipe.outputs if not output.folder}
@@ -130,6 +144,7 @@ class BuildCache:
     def find(self, fingerprint: str, recipe: Recipe, *, remote: bool = True) -> CacheEntry | None:
         """The entry of a fingerprint whose objects are all there, from the local cache or copied from the remote."""
         entry = _read_entry(self.storage, fingerprint)
+        entry = None if entry is None else placed(entry, recipe)
         if entry is not None and fits(entry, recipe) and self._complete(self.objects, entry):
             return entry
         if remote and self.remote is not None:
@@ -209,31 +224,47 @@ class BuildCache:
             index.execute("DELETE FROM entry WHERE fingerprint = ?", (entry.fingerprint,))
             index.execute("DELETE FROM part WHERE fingerprint = ?", (entry.fingerprint,))
 
-    def trim(self, max_size: int | None = None) -> list[str]:
-        """Drop the entries unused for longest until the objects fit the cap; returns the dropped fingerprints."""
+    def trim(self, max_size: int | None = None, *, grace: float = 0.0) -> list[str]:
+        """Drop the entries unused for longest until the objects fit the cap, but none younger than `grace` seconds; returns
+        the dropped fingerprints."""
         with self._index() as index:
-            return self._trim(index, self.workspace.config.cache_max_size if max_size is None else max_size)
+            return self._trim(index, self.workspace.config.cache_max_size if max_size is None else max_size, grace)
 
-    def _trim(self, index: sqlite3.Connection, cap: int) -> list[str]:
-        dropped: list[str] = []
-        while self._size(index) > cap:
-            oldest = index.execute("SELECT fingerprint FROM entry ORDER BY used, fingerprint LIMIT 1").fetchone()
-            if oldest is None:
-                break
-            self._drop(index, oldest[0])
-            dropped.append(oldest[0])
+    def _trim(self, index: sqlite3.Connection, cap: int, grace: float = 0.0) -> list[str]:
+        dropped = self._excess(index, cap, grace)
+        for fingerprint in dropped:
+            self._drop(index, fingerprint)
         return dropped
 
-    def kept_within(self, cap: int) -> set[str]:
+    def kept_within(self, cap: int, *, grace: float = 0.0) -> set[str]:
         """The fingerprints that a trim to `cap` bytes would leave; nothing is dropped."""
         with self._index() as index:
-            order = [row[0] for row in index.execute("SELECT fingerprint FROM entry ORDER BY used DESC, fingerprint DESC")]
-            sizes: dict[str, int] = {}
-            for number, fingerprint in enumerate(order):
-                sizes |= dict(index.execute("SELECT oid, size FROM part WHERE fingerprint = ?", (fingerprint,)).fetchall())
-                if sum(sizes.values()) > cap:
-                    return set(order[:number])
-        return set(order)
+            everything = {row[0] for row in index.execute("SELECT fingerprint FROM entry")}
+            return everything.difference(self._excess(index, cap, grace))
+
+    def _excess(self, index: sqlite3.Connection, cap: int, grace: float) -> list[str]:
+        """The entries past the cap, those unused for longest first."""
+        held = self._size(index)
+        if held <= cap:
+            return []
+        sharing = dict(index.execute("SELECT oid, count(*) FROM part GROUP BY oid").fetchall())
+        excess = []
+        for (fingerprint,) in index.execute("SELECT fingerprint FROM entry ORDER BY used, fingerprint").fetchall():
+            if held <= cap:
+                break
+            if grace and self.is_young(self.storage.modified(entry_path(fingerprint)), grace):
+                continue
+            excess.append(fingerprint)
+            for oid, size in index.execute("SELECT oid, size FROM part WHERE fingerprint = ?", (fingerprint,)):
+                sharing[oid] -= 1
+                held -= 0 if sharing[oid] else size
+        return excess
+
+    @staticmethod
+    def is_young(modified: int | None, grace: float) -> bool:
+        """Whether what was written at `modified` (nanoseconds, None for gone) is still in its time of grace. What a clock that
+        is ahead of ours has stamped is young too."""
+        return modified is not None and time.time() - modified / 1e9 < grace
 
     @staticmethod
     def _size(index: sqlite3.Connection) -> int:
@@ -248,6 +279,9 @@ class BuildCache:
         index.execute("DELETE FROM entry WHERE fingerprint = ?", (fingerprint,))
         pinned = self.pinned()
         for oid in oids:
+            if self.workspace.root.local_root is None and self.is_young(self.objects.modified(oid), GRACE):
+                # Outputs are objects there, and another builder may have put this one and not yet moved its pointer.
+                continue
             if oid not in pinned and index.execute("SELECT 1 FROM part WHERE oid = ? LIMIT 1", (oid,)).fetchone() is None:
                 self.objects.delete(oid)
 
@@ -356,6 +390,7 @@ class BuildCache:
 
     def _pull_one(self, remote: Storage, fingerprint: str, recipe: Recipe) -> CacheEntry | None:
         entry = _read_entry(remote, fingerprint)
+        entry = None if entry is None else placed(entry, recipe)
         if entry is None or not fits(entry, recipe) or entry.size > self.workspace.config.cache_max_size:
             return None
         objects = ObjectStore(remote, "objects")

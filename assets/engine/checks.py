@@ -1,5 +1,7 @@
 """Checks: the findings of each store, kept by the content they follow from, and which of them keep an artifact from building.
 
+A kind finds them in its text, or lets one of its artifacts hold them, which is then brought up to date first.
+
 A check only shows; refusing to build on blocking findings happens here, in the engine, because a Dagster check outside a
 run's selection would block nothing. Light until a store has to be checked.
 """
@@ -7,12 +9,14 @@ run's selection would block nothing. Light until a store has to be checked.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assets.engine.globs import matcher
-from assets.engine.model import Store
+from assets.engine.model import Ref, Store
 from assets.engine.places import WORKSPACE_KIND
 from assets.engine.recipe import Input, Kind
 from assets.engine.scan import source_roots, store_relative
@@ -30,10 +34,18 @@ if TYPE_CHECKING:
 class Checks:
     """The findings of one workspace's stores."""
 
-    def __init__(self, workspace: Workspace, observer: Observer, kinds: Mapping[str, Kind]) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        observer: Observer,
+        kinds: Mapping[str, Kind],
+        readable: Callable[[Ref], Sequence[Path]],
+    ) -> None:
+        """`readable` brings an artifact up to date and names local paths of its outputs."""
         self.workspace = workspace
         self.observer = observer
         self.kinds = kinds
+        self.readable = readable
 
     def findings(self, store: Store) -> list[Finding]:
         """All findings of a store, from memory when its sources have not changed since they were checked."""
@@ -41,12 +53,23 @@ class Checks:
         if known is not None:
             return known
         key = self._key(store)
-        found: list[Finding] = sorted(self.kinds[store.kind].check.load()(self.workspace.root, store.root))
+        found = sorted(self._look(store))
         # Text edited while it was being checked must not be remembered under its old digest.
         self.observer.forget(store)
         if self._key(store) == key:
             record = canonical_json([finding.to_json() for finding in found])
             self.workspace.stat_cache.set_memo(f"findings:{key}", record)
+        return found
+
+    def _look(self, store: Store) -> list[Finding]:
+        """The findings as they are now: from the text, or from the artifact that holds them."""
+        kind, root = self.kinds[store.kind], self.workspace.root
+        found: list[Finding] = []
+        if kind.findings_of is not None and kind.findings is not None:
+            paths = self.readable(Ref(store.kind, store.name, kind.findings_of))
+            found = kind.findings.load()(paths, root, store.root, store.settings)
+        elif kind.check is not None:
+            found = kind.check.load()(root, store.root)
         return found
 
     def known(self, store: Store) -> list[Finding] | None:
@@ -57,15 +80,27 @@ class Checks:
         return None if kept is None else [Finding.from_json(record) for record in json.loads(kept)]
 
     def _key(self, store: Store) -> str:
-        return json_oid(
-            {
-                "kind": store.kind,
-                "root": store.root,
-                "sources": source_roots(self.observer.sources(store)),
-                "git": self._git_files(store),
-                "version": self.kinds[store.kind].check_version,
-            }
-        )
+        kind = self.kinds[store.kind]
+        key = {
+            "kind": store.kind,
+            "root": store.root,
+            "sources": source_roots(self.observer.sources(store)),
+            "git": self._git_files(store),
+            "version": kind.check_version,
+        }
+        if kind.findings_of is not None:
+            # The artifact's recipe and settings decide what is found, and git's index which derived files were committed.
+            key["artifact"] = self.observer.standing(Ref(store.kind, store.name, kind.findings_of)).fingerprint
+            key["index"] = self._git_index()
+        return json_oid(key)
+
+    def _git_index(self) -> list[int]:
+        """What changes whenever something is staged, as far as one look can tell."""
+        top = self.workspace.git_root
+        with suppress(OSError):
+            status = None if top is None else (top / ".git" / "index").stat()
+            return [] if status is None else [status.st_size, status.st_mtime_ns]
+        return []
 
     def _git_files(self, store: Store) -> list[list[str]]:
         """What git is told about the store's files, which checks look at too: no source of any kind, but small."""
@@ -84,7 +119,7 @@ class Checks:
         A kind whose bodies verify the text themselves is not checked here a second time; what is known still counts.
         """
         store, kind = standing.node.store, standing.node.kind
-        if store.kind == WORKSPACE_KIND:
+        if store.kind == WORKSPACE_KIND or kind.quarantines:
             return
         findings = self.known(store) if kind.bodies_check else self.findings(store)
         blocking = self.blocking(standing, findings or [])
@@ -93,6 +128,8 @@ class Checks:
 
     def known_block(self, standing: Standing) -> str | None:
         """A sentence when findings that are already known block the artifact, for `status`."""
+        if standing.node.kind.quarantines:
+            return None
         blocking = self.blocking(standing, self.known(standing.node.store) or [])
         if not blocking:
             return None

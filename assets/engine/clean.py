@@ -51,6 +51,9 @@ def clean_vanished(builder: Builder, select: Sequence[str], *, dry_run: bool = F
         if store is None or not _selected(ref, select):
             continue
         recipe = next((made for made in builder.observer.kinds[ref.kind].recipes if made.name == ref.name), None)
+        if recipe is not None and record.outputs:
+            # How a store that is gone was laid out only its record knows.
+            recipe = recipe.placed(record.outputs[0].place)
         if dry_run:
             yield from _clean_one(builder, store, recipe, ref, record, dry_run=True)
             continue

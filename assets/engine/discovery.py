@@ -73,7 +73,8 @@ def walk(workspace: Workspace, kinds: Mapping[str, Kind], *, remembered: Iterabl
     """Walk the workspace once. `remembered` are stores with provenance; those not found again come back as not present."""
     memory = _Memory.load(workspace.local / "discovery.json")
     configured = sorted({_configured_root(entry) for entry in workspace.config.stores.values()})
-    enter = _Enter(workspace, configured, memory)
+    folders = frozenset(name for kind in kinds.values() for name in kind.folders)
+    enter = _Enter(workspace, configured, memory, folders)
     files = _listing(workspace, enter)
     ignore_key = ""
     if workspace.git_root is not None:
@@ -81,7 +82,7 @@ def walk(workspace: Workspace, kinds: Mapping[str, Kind], *, remembered: Iterabl
         if ignore_key != memory.ignore_key and memory.ignored:
             # The rules changed: folders skipped on their account may count again.
             memory.ignored = set()
-            enter = _Enter(workspace, configured, memory)
+            enter = _Enter(workspace, configured, memory, folders)
             files = _listing(workspace, enter)
             ignore_key = _ignore_key(workspace, files)
         _drop_ignored(workspace, files, memory, ignore_key, enter)
@@ -203,7 +204,8 @@ class _Memory:
 class _Enter:
     """The test whether a folder is entered."""
 
-    def __init__(self, workspace: Workspace, configured: Sequence[str], memory: _Memory) -> None:
+    def __init__(self, workspace: Workspace, configured: Sequence[str], memory: _Memory, folders: frozenset[str]) -> None:
+        self.folders = folders
         self.root = workspace.root.local_root
         self.excluded = matcher(_folder_patterns(workspace.config.exclude))
         self.configured = configured
@@ -214,7 +216,10 @@ class _Enter:
         self._verdicts: dict[str, bool] = {}
 
     def wanted(self, folder: str) -> bool:
-        """Whether a configured store lies at, below or above `folder`: what is named is entered whatever it is called."""
+        """Whether a configured store lies at, below or above `folder`, or one that is a store by its name at or above it: what is
+        named is entered whatever it is called, ignored by git or a worktree of its own."""
+        if not self.folders.isdisjoint(folder.split("/")):
+            return True
         below = f"{folder}/"
         return any(
             root == folder or root.startswith(below) or (root and below.startswith(f"{root}/")) for root in self.configured
@@ -368,7 +373,7 @@ def _recognised(
     findings: list[Finding],
     excluded: Callable[[str], bool],
 ) -> Iterator[tuple[str, str]]:
-    """(kind, root) of every folder with a marker that its kind recognises; verdicts are kept by the marker's oid."""
+    """(kind, root) of every folder with a marker that its kind recognises; verdicts over files are kept by their oid."""
     for kind in kinds.values():
         for path, is_file in _marked(kind.markers, files):
             if excluded(path):
@@ -376,7 +381,7 @@ def _recognised(
             key = f"{kind.name}:{kind.check_version}:{path}"
             if is_file:
                 key += ":" + workspace.stat_cache.digest(workspace.root, path)
-            if key in memory.verdicts:
+            if is_file and key in memory.verdicts:
                 root = memory.verdicts[key]
             else:
                 try:
@@ -387,7 +392,8 @@ def _recognised(
                 except (HeadwaterError, OSError) as error:
                     findings.append(found(STORE_UNREADABLE, path, f"cannot be read: {error}", fix="make the file readable"))
                     continue
-            memory.used[key] = root
+            if is_file:  # a folder has no content whose digest would vouch for the verdict
+                memory.used[key] = root
             if root is not None:
                 yield kind.name, root
 

@@ -7,6 +7,7 @@ light until something has to run.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,20 @@ if TYPE_CHECKING:
     from resources.workspace import Workspace
 
 _HEADLESS = Policy()
+BROUGHT_UP = (Result.FRESH, Result.BUILT, Result.RESTORED, Result.ADOPTED)
+"""The results after which an artifact is up to date."""
+
+
+@dataclass(frozen=True, slots=True)
+class Readable:
+    """An artifact that is up to date: what that took, and local paths of its outputs in the order its recipe declares them.
+
+    `private` when they are a copy for this user, because the artifact's own place could not be written; `outcome` says why.
+    """
+
+    outcome: Outcome
+    paths: tuple[Path, ...]
+    private: bool
 
 
 class Engine:
@@ -54,7 +69,7 @@ class Engine:
         self.records = Records(workspace.state)
         self.places, self.publisher = self._output_side()
         self.observer = Observer(workspace, self.kinds, self.places, self.records)
-        self.checks = Checks(workspace, self.observer, self.kinds)
+        self.checks = Checks(workspace, self.observer, self.kinds, lambda ref: self.readable(ref).paths)
         self.build_cache = BuildCache(workspace, self._pinned)
         self.builder = Builder(workspace, self.observer, self.places, self.records, self.publisher, self.build_cache, self.checks)
         self.cache = SharedCache(self.build_cache, self.observer, self.refs)
@@ -225,6 +240,20 @@ class Engine:
         if outcome.result is Result.BLOCKED:
             raise HeadwaterError(f"{ref} cannot be built: {'; '.join(outcome.reasons)}", rule="artifact-blocked")
         return outcome
+
+    def readable(self, ref: Ref) -> Readable:
+        """Bring the artifact up to date and say where it can be read: in its place, else, where that cannot be written to, in
+        a copy built for this user alone. Raises what keeps it from being built at all."""
+        outcome = self.build_one(ref)
+        if outcome.result in BROUGHT_UP:
+            return Readable(outcome, tuple(self.output_paths(ref)), private=False)
+        from assets.engine.private import private_outputs
+
+        try:
+            return Readable(outcome, tuple(private_outputs(self.builder, ref)), private=True)
+        except Exception as error:
+            # Nothing can be built, whoever it would be for: the first reason is the one to tell.
+            raise outcome.error or error from None
 
     # upkeep
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from assets.engine.model import Ref, Store
 from assets.engine.places import WORKSPACE_KIND, WORKSPACE_STORE
-from assets.engine.recipe import Kind, Recipe
+from assets.engine.recipe import Kind, Place, Recipe
 from schemas.errors import UsageError
 
 WHOLE_WORKSPACE = Store(WORKSPACE_KIND, WORKSPACE_STORE, "")
@@ -28,9 +28,14 @@ class Node:
 
 
 class Graph:
-    """Every artifact of the present stores, in the order they are built in."""
+    """Every artifact of the present stores, in the order they are built in.
 
-    def __init__(self, stores: Iterable[Store], kinds: Mapping[str, Kind]) -> None:
+    `place` says where outputs lie that a recipe places in the store's folder, for the stores of kinds that ask.
+    """
+
+    def __init__(
+        self, stores: Iterable[Store], kinds: Mapping[str, Kind], place: Callable[[Store, Kind], Place] | None = None
+    ) -> None:
         self.nodes: dict[Ref, Node] = {}
         self._upstream: dict[Ref, tuple[Ref, ...]] = {}
         self._downstream: dict[Ref, list[Ref]] = {}
@@ -39,8 +44,9 @@ class Graph:
             if not store.present:
                 continue
             kind = kinds[store.kind]
+            where = Place.STORE if place is None or kind.place is None else place(store, kind)
             for recipe in _ordered(kind):
-                node = Node(Ref(store.kind, store.name, recipe.name), store, kind, recipe)
+                node = Node(Ref(store.kind, store.name, recipe.name), store, kind, recipe.placed(where))
                 if store.kind == WORKSPACE_KIND:
                     last.append(node)
                 else:

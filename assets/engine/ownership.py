@@ -68,10 +68,11 @@ class Verdict(StrEnum):
     REFUSE = "refuse"
 
 
-def decide(ownership: Ownership, policy: Policy, confirm: Confirm, plan: str) -> Verdict:
+def decide(ownership: Ownership, policy: Policy, confirm: Confirm, plan: str, *, derived: bool = False) -> Verdict:
     """The whose-file table for replacing: one cell per ownership and way of running.
 
-    A yes (`--yes`, the plan's digest, or the answer at a terminal) turns ASK into REPLACE or RESCUE.
+    A yes (`--yes`, the plan's digest, or the answer at a terminal) turns ASK into REPLACE or RESCUE. What the text's format itself
+    says is `derived` needs none (docs/adr/0011).
     """
     agreed = policy.yes or plan in policy.confirm
     if ownership in (Ownership.NOTHING, Ownership.EQUAL):
@@ -80,7 +81,7 @@ def decide(ownership: Ownership, policy: Policy, confirm: Confirm, plan: str) ->
         if agreed or policy.ask is None or confirm is Confirm.NEVER:
             return Verdict.REPLACE
         return Verdict.ASK
-    if agreed:
+    if agreed or derived:
         return Verdict.RESCUE
     return Verdict.REFUSE if policy.ask is None else Verdict.ASK
 

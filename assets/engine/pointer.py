@@ -67,7 +67,7 @@ class PointerPlaces(Places):
 class PointerPublisher(Publisher):
     """Publishes by writing objects first and the record last."""
 
-    def rescue(self, store: Store, present: object, keys: Sequence[Key]) -> list[str]:
+    def rescue(self, store: Store, present: object, keys: Sequence[Key], *, derived: bool = False) -> list[str]:
         """Nothing of anybody else's can lie at the name of a digest."""
         return []
 

@@ -26,10 +26,15 @@ from schemas.errors import Conflict, HeadwaterError, Refused
 from schemas.oid import file_oid, parse_oid
 
 if TYPE_CHECKING:
+    from resources.storage.base import Storage
     from resources.workspace import Workspace
 
 FORMAT = 1
 RESCUE_FOLDER = "headwater-rescue"
+DERIVED_FOLDER = "derived"
+"""Where in it copies lie of files that the text's format says are derived."""
+DERIVED_KEPT = 3
+"""How many of those stay for each file name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +74,16 @@ class Publisher:
 
     # rescue
 
-    def rescue(self, store: Store, present: Mapping[Key, Present], keys: Sequence[Key]) -> list[str]:
+    def rescue(self, store: Store, present: Mapping[Key, Present], keys: Sequence[Key], *, derived: bool = False) -> list[str]:
         """Copy files that are not ours into the rescue folder; returns the copies' workspace-relative paths.
 
         A copy is named `<16 digits of the oid>-<name>`, so that the same file is rescued once, and no time is in it. A
-        database's journals go with it under the same digits: without them its last changes would be lost.
+        database's journals go with it under the same digits: without them its last changes would be lost. Copies of what the
+        format says is `derived` lie apart, and of each name only the last few stay: another program may make one a day.
         Raises Refused for what is no regular file.
         """
         storage = self.workspace.state if self.workspace.is_plain else self.workspace.root
-        prefix = f"{RESCUE_FOLDER}/"
+        prefix = f"{RESCUE_FOLDER}/{DERIVED_FOLDER}/" if derived else f"{RESCUE_FOLDER}/"
         saved = []
         names = {key[1] for key in present}
         for key in sorted(keys):
@@ -93,8 +99,8 @@ class Publisher:
             main = next((key[1].removesuffix(end) for end in SIDECARS if key[1].endswith(end)), key[1])
             lead = present[key[0], main].oid if main != key[1] and main in names else here.oid
             target = f"{prefix}{parse_oid(lead)[1][:16]}-{key[1].rpartition('/')[2]}"
-            if storage.stat(f"{prefix}.gitignore") is None:
-                storage.write(f"{prefix}.gitignore", b"*\n")
+            if storage.stat(f"{RESCUE_FOLDER}/.gitignore") is None:
+                storage.write(f"{RESCUE_FOLDER}/.gitignore", b"*\n")
             copy = scratch_path(self.workspace.local / "scratch", "rescue")
             try:
                 spot.storage.fetch(spot.path, copy)
@@ -107,6 +113,8 @@ class Publisher:
                 copy.unlink(missing_ok=True)
             # In a folder of someone else's not one byte of ours may appear, so the copy is named where it really lies.
             saved.append(f"{storage.local_root}/{target}" if self.workspace.is_plain else target)
+        if derived:
+            _keep_last(storage, prefix, {key[1].rpartition("/")[2] for key in keys})
         return saved
 
     # publish
@@ -306,6 +314,18 @@ def _intent_json(publication: Publication) -> dict[str, Any]:
         "outputs": [output.to_json() for output in publication.outputs],
         "present": [[str(key[0]), key[1], here.oid] for key, here in sorted(publication.present.items())],
     }
+
+
+def _keep_last(storage: Storage, prefix: str, names: set[str]) -> None:
+    """Delete the copies of these names that were made first, down to the last few."""
+    copies: dict[str, list[tuple[int, str]]] = {name: [] for name in names}
+    for stat in storage.scan(prefix.rstrip("/")):
+        name = stat.path[len(prefix) :].partition("-")[2]
+        if name in copies:
+            copies[name].append((stat.mtime_ns, stat.path))
+    for found in copies.values():
+        for _, path in sorted(found)[:-DERIVED_KEPT]:
+            storage.delete(path)
 
 
 def _link(source: Path, target: Path) -> None:

@@ -48,6 +48,8 @@ class Questions:
             return None
         plan = plan_digest(standing.fingerprint, standing.present)
         ownership = worst(standing.whose)
+        if ownership is not Ownership.OURS and standing.node.recipe.derived_by_format:
+            return None
         try:
             if ownership is Ownership.OURS:
                 question = self.question(standing, ownership, plan) if self.confirm(standing) is Confirm.ALWAYS else None

@@ -6,7 +6,7 @@ A kind's module of recipes holds nothing but values of these classes. No I/O, no
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from importlib import import_module
 from typing import Any
@@ -128,10 +128,19 @@ class Recipe:
     fold: Lazy | None = None
     """`fold(view, scratch, parameters, previous_folder, delta) -> Summary`: the body given a copy of its own previous output
     and what changed by role (`assets.engine.folded.Delta`). Its canonical dump must equal that of `body`."""
+    derived_by_format: bool = False
+    """Whether the text's format itself says that a file at the output path is derived (as `.qipu/qipu.db` is): one that is edited
+    or unknown is then copied to the rescue folder and replaced without a question, also where nobody can be asked."""
     expensive: bool = False
     """Expensive artifacts run on a schedule or by hand; cheap ones follow their sources."""
     kinds: tuple[str, ...] = ()
     """Dagster kinds shown as badges, such as `sqlite`."""
+
+    def placed(self, place: Place) -> Recipe:
+        """The recipe for a store in which what it would place in the store's folder lies at `place`."""
+        if place is Place.STORE or all(output.place is place for output in self.outputs):
+            return self
+        return replace(self, outputs=tuple(replace(output, place=place) for output in self.outputs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,10 +173,25 @@ class Kind:
     """File or folder names (globs on the last parts of a path) whose presence makes a folder a candidate store."""
     recognise: Lazy
     """`recognise(storage, marker_path) -> str | None`: the store's root folder ('' for the workspace root) when the marker
-    is ours. Its verdict is cached by the marker's oid."""
-    check: Lazy
+    is ours. The verdict over a file is cached by the file's oid, that over a folder is asked for at every look."""
+    check: Lazy | None = None
     """`check(storage, root) -> list[Finding]` over the store's text; workspace-relative paths in the findings."""
     check_version: int = 1
+    findings_of: str | None = None
+    """The artifact whose content holds the findings: a check then brings it up to date and asks `findings` instead of `check`."""
+    findings: Lazy | None = None
+    """`findings(paths, storage, root, settings) -> list[Finding]`: what the outputs (local paths) of `findings_of` say is wrong
+    with the store's text; workspace-relative paths in the findings."""
+    quarantines: bool = False
+    """Whether the recipes build from whatever can be read: no finding then keeps an artifact from being built."""
+    folders: tuple[str, ...] = ()
+    """Names of folders that make a store by being there. They are entered even where git ignores them or where they are a
+    worktree of their own, and from anywhere in the folder around one a command means its store."""
+    derived: tuple[str, ...] = ()
+    """Globs of what a store's folder holds that is derived: no source file, and not looked at when the store is scanned."""
+    place: Lazy | None = None
+    """`place(storage, root, settings) -> Place`: where the outputs lie that a recipe places in the store, for kinds whose stores
+    are not all laid out alike."""
     bodies_check: bool = False
     """Whether the recipes' bodies verify the text themselves, at least as strictly as `check`, and raise InvalidText: the
     engine then does not run `check` before a build, and only heeds findings that are known already."""
@@ -181,6 +205,13 @@ class Kind:
     migrate: Lazy | None = None
     """`migrate(storage, root) -> list[Change]`: what brings the store's text to the current format version, validated, with a
     copy of what it replaces; [] when it is current. Paths are workspace-relative. Raises NewerFormat or InvalidText."""
+
+    def __post_init__(self) -> None:
+        # Findings that come from an artifact cannot keep it from being built: that would ask for themselves.
+        if self.findings_of is not None and not (self.quarantines and self.findings is not None):
+            raise ValueError(
+                f"the kind {self.name} takes findings from {self.findings_of}: it must quarantine and name `findings`"
+            )
 
 
 @dataclass(slots=True)

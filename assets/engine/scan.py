@@ -54,6 +54,14 @@ def store_relative(store: Store, path: str) -> str:
     return path[len(store.root) + 1 :] if store.root else path
 
 
+def _folders_of(sources: Sequence[Source]) -> Callable[[str], bool]:
+    """A test for the store's folders in or below which a source may have files."""
+    tests = [
+        (folder_test(source.include), matcher([glob for glob in source.exclude if glob.endswith("**")])) for source in sources
+    ]
+    return lambda folder: any(possible(folder) and not closed(f"{folder}/") for possible, closed in tests)
+
+
 def scan_sources(
     workspace: Workspace,
     kind: Kind,
@@ -67,13 +75,19 @@ def scan_sources(
     `enter` and `excluded` are discovery's tests for workspace folders and files; the folders in `nested` (inner stores of
     the same kind) are left out. Folders in which no source can have files are not entered.
     """
-    possible = folder_test([glob for source in kind.sources for glob in source.include])
+    possible = _folders_of(kind.sources)
+    derived = matcher(kind.derived)
     inner = frozenset(nested)
 
     def descend(folder: str) -> bool:
-        return folder not in inner and possible(store_relative(store, folder)) and enter(folder)
+        below = store_relative(store, folder)
+        return folder not in inner and possible(below) and not derived(f"{below}/") and enter(folder)
 
-    tree = workspace.stat_cache.tree(workspace.root, store.root, enter=descend)
+    def skip(folder: str) -> Callable[[str], bool] | None:
+        # What is built into a store must not make its sources look changed; it lies at the top.
+        return derived if folder == store.root and kind.derived else None
+
+    tree = workspace.stat_cache.tree(workspace.root, store.root, enter=descend, skip=skip)
     key = json_oid(
         {
             "tree": tree.digest,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from assets.engine.cache import BuildCache, entries_in
+from assets.engine.cache import GRACE, BuildCache, entries_in
 from assets.engine.model import Ref
 from assets.engine.standing import Observer
 from schemas.errors import HeadwaterError
@@ -49,8 +49,11 @@ class SharedCache:
         wanted = [(one.fingerprint, one.node.recipe) for one in standings if one.fingerprint is not None]
         return self._cache.pull(wanted, progress)
 
-    def gc(self, *, max_size: int | None = None, dry_run: bool = False) -> tuple[int, int]:
+    def gc(self, *, max_size: int | None = None, dry_run: bool = False, grace: float = GRACE) -> tuple[int, int]:
         """Trim to the cap and delete objects no entry names; returns (objects, bytes) deleted or, dry, to be deleted.
+
+        Entries and objects younger than `grace` seconds stay: a builder in another process may be about to name them. 0 is
+        for when there is none.
 
         Manifests of builds that are not the last any more, and what killed commands left half-written among our state, go as
         well and are not counted.
@@ -58,11 +61,12 @@ class SharedCache:
         cache = self._cache
         cap = cache.workspace.config.cache_max_size if max_size is None else max_size
         before = dict(cache.objects.list())
-        kept = cache.kept_within(cap)
+        kept = cache.kept_within(cap, grace=grace)
         named = {output.oid for entry in entries_in(cache.storage) if entry.fingerprint in kept for output in entry.outputs}
-        gone = [oid for oid in before if oid not in named | cache.pinned()]
+        named |= cache.pinned()
+        gone = [oid for oid in before if oid not in named and not (grace and cache.is_young(cache.objects.modified(oid), grace))]
         if not dry_run:
-            cache.trim(cap)
+            cache.trim(cap, grace=grace)
             for oid in gone:
                 cache.objects.delete(oid)
             self._observer.records.trim_manifests()

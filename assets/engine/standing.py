@@ -11,13 +11,14 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from assets.engine import fingerprint as prints
+from assets.engine.adhoc import named_before
 from assets.engine.discovery import Discovered, walk
 from assets.engine.graph import WHOLE_WORKSPACE, Graph, Node
 from assets.engine.model import Freshness, Ownership, Ref, State, Store
 from assets.engine.ownership import classify, worst
 from assets.engine.places import WORKSPACE_KIND, Key, Places, Present
 from assets.engine.provenance import OutputFile, Provenance, Records
-from assets.engine.recipe import Input, Kind, Recipe
+from assets.engine.recipe import Input, Kind, Place, Recipe
 from assets.engine.scan import FileEntry, SourceState, narrowed, scan_sources
 from assets.engine.view import Member, RoleInput
 from schemas.errors import HeadwaterError
@@ -93,14 +94,27 @@ class Observer:
         return self._discovered
 
     def _remembered(self) -> list[Store]:
-        """The stores that the records know; of a store that is found again only its name counts."""
-        return [store for store in _recorded_stores(self.records) if store.kind != WORKSPACE_KIND]
+        """The stores that the records know; of a store that is found again only its name counts.
+
+        What was only ever named on a command line is not missed when nobody names it.
+        """
+        named = named_before(self.workspace)
+        return [
+            store
+            for store in _recorded_stores(self.records)
+            if store.kind != WORKSPACE_KIND and (store.kind, store.name) not in named
+        ]
 
     @property
     def graph(self) -> Graph:
         if self._graph is None:
-            self._graph = Graph(self.discovered.stores, self.kinds)
+            self._graph = Graph(self.discovered.stores, self.kinds, self._place)
         return self._graph
+
+    def _place(self, store: Store, kind: Kind) -> Place:
+        assert kind.place is not None
+        found: Place = kind.place.load()(self.workspace.root, store.root, store.settings)
+        return found
 
     def forget(self, store: Store | None = None) -> None:
         """Look again: at one store's sources and artifacts, or at everything."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -23,21 +24,39 @@ from schemas.errors import HeadwaterError, InputChanged, InvalidText, Refused
 _SHOWN = 20
 
 
+class Verified(StrEnum):
+    """What a verification found, in one word."""
+
+    EQUAL = "equal"
+    DIFFERS = "differs"
+    MISSING = "missing"
+    """It was never built, or nothing of it lies there."""
+    STALE = "stale"
+    """Its text or recipe has changed since it was built, so there is nothing to compare with."""
+    FAILED = "failed"
+    """It cannot be built again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Verification:
     """What a rebuild in scratch came to. `ok` when nothing differs past what the artifact's class allows; `differences` are
     short sentences; `seconds` is wall time."""
 
     ref: Ref
-    ok: bool
+    result: Verified
     differences: tuple[str, ...]
     reproducibility: Reproducibility
     seconds: float
+
+    @property
+    def ok(self) -> bool:
+        return self.result is Verified.EQUAL
 
     def to_json(self) -> dict[str, Any]:
         return {
             "artifact": str(self.ref),
             "ok": self.ok,
+            "result": str(self.result),
             "differences": list(self.differences),
             "reproducibility": str(self.reproducibility),
             "seconds": round(self.seconds, 3),
@@ -49,29 +68,34 @@ def verify(builder: Builder, ref: Ref, progress: Progress) -> Verification:
     started = time.perf_counter()
     standing = builder.observer.full_standing(ref)
     try:
-        differences = _differences(builder, standing, progress)
+        result, differences = _differences(builder, standing, progress)
     except InputChanged as error:
-        differences = [str(error)]
+        result, differences = Verified.FAILED, [str(error)]
     except HeadwaterError as error:
-        differences = [f"it cannot be built: {error.message}"]
+        result, differences = Verified.FAILED, [f"it cannot be built: {error.message}"]
     recipe = standing.node.recipe
     seconds = time.perf_counter() - started
-    return Verification(ref, not differences, tuple(differences), recipe.reproducibility, seconds)
+    return Verification(ref, result, tuple(differences), recipe.reproducibility, seconds)
 
 
-def _differences(builder: Builder, standing: Standing, progress: Progress) -> list[str]:
-    if standing.record is None or not standing.present:
-        return ["it was not built yet"]
+def _differences(builder: Builder, standing: Standing, progress: Progress) -> tuple[Verified, list[str]]:
+    if standing.record is None and not standing.present:
+        return Verified.MISSING, ["it was not built yet"]
+    if not standing.present:
+        return Verified.MISSING, ["its output is missing"]
+    if standing.record is None:
+        return Verified.DIFFERS, ["there is no record of how it was built"]
     # The stat cache is only a hint: bytes that rotted in place have kept their times.
     rotten = _rotten(builder, standing)
     if rotten:
-        return rotten
+        return Verified.DIFFERS, rotten
     if not standing.fresh or standing.fingerprint is None:
-        return [f"it is not up to date: {'; '.join(builder.observer.state(standing.node.ref).reasons)}"]
+        return Verified.STALE, [f"it is not up to date: {'; '.join(builder.observer.state(standing.node.ref).reasons)}"]
     differences = builder.cache.rotten(standing.fingerprint)
     with builder.maker.scratch(standing.node.ref) as folder:
         made = builder.maker.run(standing, progress, folder)
-        return differences + compare(builder, standing, made)
+        differences += compare(builder, standing, made)
+    return (Verified.DIFFERS if differences else Verified.EQUAL), differences
 
 
 def _rotten(builder: Builder, standing: Standing) -> list[str]:

@@ -50,7 +50,7 @@ COMMANDS: Final[dict[str, tuple[str, ...]]] = {
     "Start": ("init", "demo", "git", "completion"),
     "See": ("ls", "status", "explain", "check", "query", "ui"),
     "Build": ("build", "verify", "adopt", "clean", "cache", "migrate"),
-    "Kinds": ("tables",),
+    "Kinds": ("notes", "tables"),
 }
 """Every command by the heading it has in `--help`; the module is `orchestration.cli.<name>`, the object in it `<name>`."""
 
@@ -113,6 +113,11 @@ class App:
 
             self._workspace = open_workspace(self.root or os.environ.get("HEADWATER_ROOT") or None)
         return self._workspace
+
+    def work_in(self, workspace: Workspace) -> None:
+        """Work in another workspace from here on, instead of the one the options name."""
+        self.close()
+        self._workspace = workspace
 
     def engine(self) -> Engine:
         """The engine on `workspace()`."""

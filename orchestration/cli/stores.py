@@ -53,15 +53,32 @@ def choose(workspace: Workspace, stores: Sequence[Store], kind: str, selector: s
     )
 
 
+def home(store: Store) -> str:
+    """The folder from anywhere in which a store is meant: its own, or the project around a folder that is nothing but a store."""
+    from assets.registry import KINDS
+
+    above, _, name = store.root.rpartition("/")
+    return above if name in KINDS[store.kind].folders else store.root
+
+
 def _around(stores: Sequence[Store], root: Path, place: Path) -> list[Store]:
-    """The innermost store whose folder is or contains `place` (relative to the current folder)."""
+    """The innermost store whose folder is or contains `place` (relative to the current folder).
+
+    Where two are equally near, such as a folder of notes and a `.qipu` in it, the one that `place` lies in itself is meant.
+    """
     try:
         relative = place.resolve().relative_to(root.resolve()).as_posix()
     except ValueError:
         return []
-    inside = [store for store in stores if store.root == "" or relative == store.root or relative.startswith(store.root + "/")]
-    deepest = max((len(store.root) for store in inside), default=0)
-    return [store for store in inside if len(store.root) == deepest]
+    relative = "" if relative == "." else relative
+    inside = [store for store in stores if _holds(home(store), relative)]
+    deepest = max((len(home(store)) for store in inside), default=0)
+    nearest = [store for store in inside if len(home(store)) == deepest]
+    return [store for store in nearest if home(store) != store.root and _holds(store.root, relative)] or nearest
+
+
+def _holds(folder: str, place: str) -> bool:
+    return not folder or place == folder or place.startswith(f"{folder}/")
 
 
 def _names(stores: Sequence[Store]) -> str:

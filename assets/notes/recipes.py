@@ -1,0 +1,87 @@
+"""What is authoritative in a notes store and what is built from it: declarations only.
+
+The bodies lie in `assets.notes.{index,fold,cache,graph}` and load when they run. Light: no I/O and no heavy import, because `ls`,
+`status` and every command of the kind read this module.
+"""
+
+from __future__ import annotations
+
+from assets.engine.recipe import Input, Kind, Lazy, Output, Place, Recipe, Reproducibility, Setting, Source
+
+_HIDDEN = "**/.*/**"
+"""What lies in a folder whose name begins with a dot is no part of a store; the store's own folder does not count."""
+
+NOTES = Source(
+    "notes",
+    ("**/*.md", "**/*.markdown"),
+    "The notes and maps of content: Markdown files with optional YAML frontmatter.",
+    exclude=(_HIDDEN,),
+)
+SETTINGS = Source(
+    "settings",
+    ("config.toml", ".obsidian/app.json", ".obsidian/templates.json"),
+    "What the store says about itself: `config.toml`, or the settings of an Obsidian vault, which are only read.",
+)
+TEMPLATES = Source(
+    "templates",
+    ("templates/**/*.md",),
+    "The texts that new notes start with, one per type. No artifact is built from them.",
+    exclude=(_HIDDEN,),
+)
+ATTACHMENTS = Source(
+    "attachments",
+    ("**/*",),
+    "Every other file of the store: pictures, documents and data that notes point at.",
+    exclude=("**/*.md", "**/*.markdown", "config.toml", "**/.*", _HIDDEN, "qipu.db*"),
+)
+
+QIPU_DB = Recipe(
+    name="qipu_db",
+    version=1,
+    description=(
+        "The store as one SQLite file: notes, tags, aliases, sources, headings, every mention with its place and the rule that "
+        "resolved it, typed edges, unresolved links, attachments, findings, and a full-text index. Kept up to date note by note; "
+        "its content equals that of a build from nothing."
+    ),
+    inputs=(
+        Input("notes", source="notes"),
+        Input("settings", source="settings"),
+        Input("attachments", source="attachments"),
+    ),
+    outputs=(Output("qipu.db", Place.STORE),),
+    body=Lazy("assets.notes.index:build"),
+    fold=Lazy("assets.notes.fold:fold"),
+    reproducibility=Reproducibility.DUMP_EQUAL,
+    content=Lazy("assets.notes.dump:content_digest"),
+    before_replace=Lazy("assets.notes.text:free_the_way"),
+    parameters=("include", "exclude", "layout"),
+    derived_by_format=True,
+    kinds=("sqlite", "sql"),
+)
+
+KIND = Kind(
+    name="notes",
+    title="Notes: linked Markdown becomes a searchable index, a graph and a list of what is broken",
+    sources=(NOTES, SETTINGS, TEMPLATES, ATTACHMENTS),
+    recipes=(QIPU_DB,),
+    markers=(".qipu", "qipu", ".obsidian"),
+    folders=(".qipu", "qipu", ".obsidian"),
+    derived=("qipu.db*", ".cache/**"),
+    recognise=Lazy("assets.notes.text:recognise"),
+    place=Lazy("assets.notes.text:place"),
+    findings_of="qipu_db",
+    findings=Lazy("assets.notes.text:findings"),
+    quarantines=True,
+    settings=(
+        Setting("include", [], "Globs of the files that are notes; every Markdown file of the store when not given."),
+        Setting("exclude", [], "Globs of Markdown files that are no notes, such as `drafts/**`."),
+        Setting(
+            "layout",
+            None,
+            "How the store is laid out, where its folder does not tell: `qipu` (config.toml, notes/, mocs/), `vault` (Obsidian) or "
+            "`folder` (any folder of Markdown).",
+            choices=("qipu", "vault", "folder"),
+        ),
+    ),
+    git_setup=Lazy("assets.notes.git:git_setup"),
+)
