@@ -15,7 +15,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assets.engine.globs import matcher
 from assets.engine.model import Ref, Store
 from assets.engine.places import WORKSPACE_KIND
 from assets.engine.recipe import Input, Kind
@@ -25,6 +24,7 @@ from assets.engine.view import Member, RoleInput
 from schemas.canonical import canonical_json
 from schemas.errors import InvalidText
 from schemas.findings import Finding
+from schemas.globs import matcher
 from schemas.oid import json_oid
 
 if TYPE_CHECKING:

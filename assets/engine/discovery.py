@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from assets.engine.globs import matcher
 from assets.engine.model import Ref, Store
 from assets.engine.recipe import Kind
 from assets.engine.scratch import scratch_path
 from schemas.canonical import canonical_json
 from schemas.errors import HeadwaterError, InvalidText
 from schemas.findings import Finding, Severity, found, rule
+from schemas.globs import matcher
 from schemas.oid import json_oid
 from schemas.paths import check_path, escaped
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from assets.engine.globs import matcher
 from assets.engine.places import Places
 from assets.engine.standing import Observer, Standing
 from assets.engine.view import InputFile
+from schemas.globs import matcher
 from schemas.oid import file_oid
 
 

@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from assets.engine.fingerprint import input_digest
-from assets.engine.globs import folder_test, matcher
 from assets.engine.model import Ref, Store
 from assets.engine.recipe import Input, Kind, Source
 from schemas.canonical import canonical_json
+from schemas.globs import folder_test, matcher
 from schemas.oid import json_oid
 from schemas.paths import is_usable
 

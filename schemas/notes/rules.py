@@ -45,9 +45,7 @@ TEMPLATE = rule("note-template-left", _INFO, "Placeholders of a template are fil
 BARE_LINKS = rule("note-bare-links", _INFO, "A link in a list comes with a few words that say why it is there.")
 LONG = rule("note-long", _INFO, "A note has at most 1,500 words and 50 paragraphs.")
 EMPTY_MOC = rule("note-empty-moc", _WARNING, "A map of content links to at least one note.")
-COMPACTION = rule(
-    "note-compaction", _ERROR, "A note is digested by one other note at most, and never by itself, directly or in a circle."
-)
+COMPACTION = rule("note-compaction", _ERROR, "A note is digested by one other at most, never by itself or in a circle.")
 
 # The name of the file.
 FILE_NAME = rule("note-file-name", _INFO, "The file of a note in a store is named by its id and title.")

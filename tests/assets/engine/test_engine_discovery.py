@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from assets.engine.discovery import store_name
-from assets.engine.globs import folder_test, matcher
 from assets.engine.model import Ref
 from assets.engine.recipe import Setting
+from schemas.globs import folder_test, matcher
 from tests.assets.engine import kinds
 from tests.assets.engine.workspaces import engine_on, write
 
