@@ -1,0 +1,223 @@
+"""How a link is spelled after what it leads to, or the note it stands in, has another path, id or title.
+
+A link keeps its way of naming things: a path from the store's folder stays one, a relative path stays relative, a file name stays
+a file name, a title a title; one by id changes only with the id. Where the wished-for spelling would be ambiguous or cannot be
+written in that place, the next longer one is taken: file name, path, id. Pure; which steps find what is said in
+`assets.notes.resolve`. Light: standard library only.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from posixpath import relpath
+
+from schemas.errors import HeadwaterError
+from schemas.notes.model import Mention, MentionKind
+
+WIKI_KINDS = frozenset({MentionKind.WIKI, MentionKind.EMBED, MentionKind.TYPED, MentionKind.PROPERTY})
+"""Links whose target is a name; the others' is a path."""
+
+_IN_FRONTMATTER = frozenset({MentionKind.TYPED, MentionKind.PROPERTY})
+_EXTENSION = re.compile(r"\.(?:md|markdown)\Z", re.IGNORECASE)
+_NOT_IN_BRACKETS = re.compile(r"[\[\]|#^\n\r]")
+_NOT_IN_YAML = re.compile(r"[\"'\\\n{}\[\],&*!|>%@`]|: | #|:\Z|\A[-?:]")
+_MUST_ENCODE = re.compile(r"[\x00-\x20\x7f%<>()\\\[\]#?|`\"]")
+_MUST_ENCODE_BRACKETED = re.compile(r"[\x00-\x1f\x7f%<>\\#?]")
+_ENCODED_HIGH = re.compile("%[89A-Fa-f][0-9A-Fa-f]")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One note or attachment as links may name it: `path` store-relative; no id and no title for an attachment."""
+
+    path: str
+    id: str | None = None
+    title: str | None = None
+
+
+def fold(text: str) -> str:
+    """`text` composed and case-folded: equal for what people read as the same word."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
+
+
+def bare(path: str) -> str:
+    """`path` without the extension of a note."""
+    return _EXTENSION.sub("", path)
+
+
+def folder_of(path: str) -> str:
+    """The folder a path lies in, '' for the store's own."""
+    return path.rpartition("/")[0]
+
+
+def stem(path: str) -> str:
+    """The file name of a note without its extension."""
+    return bare(path.rpartition("/")[2])
+
+
+def joined(folder: str, target: str) -> str | None:
+    """The store's path of `target` seen from `folder`; None outside of the store."""
+    parts = [] if target.startswith("/") or not folder else folder.split("/")
+    for part in target.split("/"):
+        if part == "..":
+            if not parts:
+                return None
+            parts.pop()
+        elif part not in ("", "."):
+            parts.append(part)
+    return "/".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """One link and what changes around it: the note it stands in and the one it leads to, before and after.
+
+    `raw` is the link's target as it is spelled, anchor included; `bracketed` tells a Markdown target between `<` and `>`.
+    `others` gives the paths of all notes but the one that is meant which a name could mean afterwards.
+    """
+
+    mention: Mention
+    raw: str
+    bracketed: bool
+    source: str
+    source_after: str
+    old: Target
+    new: Target
+    others: Callable[[str], bool]
+
+
+def respelled(situation: Situation) -> str | None:
+    """The link's new target as it is to be written, None where it stays as it is.
+
+    Raises HeadwaterError (rule `link-spelling`) when no spelling can be written in the link's place.
+    """
+    name, anchor = _cut(situation.raw)
+    wanted = _wiki(situation) if situation.mention.kind in WIKI_KINDS else _markdown(situation, name)
+    if wanted is None or wanted == name:
+        return None
+    return wanted + anchor
+
+
+def relative_after(raw: str, target: str, source: str, source_after: str, *, bracketed: bool) -> str | None:
+    """A Markdown target that leads nowhere, so spelled that it still names the same missing file after the note has moved."""
+    place = joined(folder_of(source), target)
+    if target.startswith("/") or place is None or place == "":
+        return None
+    name, anchor = _cut(raw)
+    wanted = _encoded(_relative(place, source_after, target), raw, bracketed)
+    return None if wanted == name else wanted + anchor
+
+
+def _cut(raw: str) -> tuple[str, str]:
+    """A raw target as (name, anchor with its sign and whatever follows the name)."""
+    at = raw.find("#")
+    name = raw if at < 0 else raw[:at]
+    if name.endswith("\\"):  # the escape of a `|` in a table
+        return name[:-1], raw[len(name) - 1 :]
+    return name, raw[len(name) :]
+
+
+def _wiki(situation: Situation) -> str | None:
+    for wanted, certain in _wiki_spellings(situation):
+        if wanted is None:
+            return None
+        if _writable(wanted, situation.mention.kind) and (certain or not situation.others(wanted)):
+            return wanted
+    raise HeadwaterError(
+        f"the link to {situation.old.path!r} on line {situation.mention.line} cannot be spelled for {situation.new.path!r}",
+        rule="link-spelling",
+        path=situation.source,
+        line=situation.mention.line,
+        column=situation.mention.column,
+        fix="use a file name without [ ] | # ^ and quotes",
+    )
+
+
+def _wiki_spellings(situation: Situation) -> Iterator[tuple[str | None, bool]]:
+    """(spelling, whether it is certain to lead to the new target), best first; None for the one that is there."""
+    old, new, target = situation.old, situation.new, situation.mention.target
+    folded = fold(target)
+    suffix = target[len(bare(target)) :]
+    if old.id is not None and folded == fold(old.id):
+        yield (None if new.id == old.id else new.id), True
+    else:
+        plain, whole = fold(bare(target)).lstrip("/"), fold(bare(old.path))
+        depth = plain.count("/") + 1
+        seen_from = joined(folder_of(situation.source), target)
+        dotted = target.startswith(("./", "../"))
+        exact = fold(target).lstrip("/") == fold(old.path)
+        if not dotted and "/" in target and (plain == whole or exact):
+            if new.path == old.path:
+                yield None, True
+            slash = "/" if target.startswith("/") else ""
+            yield slash + _as_written(new.path, suffix), True
+        elif (dotted or "/" in target) and seen_from is not None and fold(bare(seen_from)) == whole:
+            yield _as_written(_relative(new.path, situation.source_after, target), suffix), dotted
+        elif f"/{whole}".endswith(f"/{plain}") or f"/{fold(old.path)}".endswith(f"/{folded}"):
+            last = "/".join(new.path.split("/")[-depth:])
+            wanted = _as_written(last, suffix)
+            yield (target if fold(wanted) == folded else wanted), False
+        elif old.title is not None and folded == fold(old.title):
+            if new.title is not None:
+                yield (target if fold(new.title) == folded else new.title), False
+            yield stem(new.path), False
+        else:
+            yield None, True  # by an alias, which the note keeps
+    yield _as_written(new.path, suffix if suffix or bare(new.path) == new.path else ""), True
+    if new.id is not None:
+        yield new.id, True
+
+
+def _as_written(path: str, suffix: str) -> str:
+    """A note's path with its extension only where the link had one; other files keep theirs."""
+    return path if suffix or bare(path) == path else bare(path)
+
+
+def _writable(name: str, kind: MentionKind) -> bool:
+    if not name or name != name.strip() or (kind is not MentionKind.TYPED and _NOT_IN_BRACKETS.search(name)):
+        return False
+    return kind not in _IN_FRONTMATTER or not _NOT_IN_YAML.search(name)
+
+
+def _markdown(situation: Situation, raw_name: str) -> str | None:
+    old, new, target = situation.old, situation.new, situation.mention.target
+    whole = fold(old.path)
+    place = joined(folder_of(situation.source), target)
+    suffix = target[len(bare(target)) :]
+
+    def leads(path: str | None) -> bool:
+        return path is not None and (fold(path) == whole or fold(path) == fold(bare(old.path)))
+
+    if target.startswith("/") and leads(joined("", target)):
+        wanted = "/" + _as_written(new.path, suffix)
+    elif leads(place):
+        wanted = _as_written(_relative(new.path, situation.source_after, target), suffix)
+    elif leads(joined("", target)):
+        wanted = _as_written(new.path, suffix)
+    elif old.id is not None and new.id is not None and "/" not in target:
+        if fold(old.id) == fold(new.id):
+            return None
+        wanted = new.id + suffix
+    else:
+        return None
+    if wanted == target:
+        return None
+    return _encoded(wanted, raw_name, situation.bracketed)
+
+
+def _relative(path: str, source: str, written: str) -> str:
+    """`path` seen from the note at `source`, with a leading `./` where the link had one."""
+    made = relpath("/" + path, "/" + folder_of(source))
+    return f"./{made}" if written.startswith("./") and not made.startswith("../") else made
+
+
+def _encoded(path: str, raw: str, bracketed: bool) -> str:
+    """`path` as the target of a Markdown link: characters that would end it are percent-encoded, others only if they were."""
+    pattern = _MUST_ENCODE_BRACKETED if bracketed else _MUST_ENCODE
+    text = pattern.sub(lambda match: "".join(f"%{byte:02X}" for byte in match[0].encode()), path)
+    if not text.isascii() and _ENCODED_HIGH.search(raw):
+        text = "".join(sign if sign.isascii() else "".join(f"%{byte:02X}" for byte in sign.encode()) for sign in text)
+    return text
