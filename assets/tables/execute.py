@@ -142,7 +142,8 @@ def connect(path: Path) -> apsw.Connection:
 def run(journal: Journal, path: Path, sql: str) -> Applied:
     """One command on the database at `path`: transaction, text, record, commit. A command that only reads leaves no trace.
 
-    Raises what `apply` and `connect` raise; then nothing has changed but the history, which has a record of the failure.
+    Raises what `apply` and `connect` raise; then nothing has changed. Such a command leaves no record either: the log is
+    versioned text that says what made the project, and a mistyped statement made nothing.
     """
     answers = Answers()
     with journal.open() as text:
@@ -151,9 +152,8 @@ def run(journal: Journal, path: Path, sql: str) -> Applied:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 applied = apply(connection, text, sql, answers)
-            except HeadwaterError as error:
+            except HeadwaterError:
                 connection.execute("ROLLBACK")
-                journal.failed(text.files(), RecordKind.SCRIPT, sql, error.message)
                 raise
             if applied.writes or applied.schema_changed:
                 draft = Draft(journal.actor, applied.kind, sql, "", "", args=applied.args, rows=applied.rows)

@@ -1,8 +1,8 @@
 """One project's text and its history moving together: every change of the text leaves one record, also when the process dies.
 
-Order of a change: the record to come is written down as pending, the text is committed (all files or none), the record is
-appended, the pending note removed. Whoever comes next completes or drops what was left behind. Which change is made, and in
-which words, is decided by `assets.tables.execute` and the commands.
+Order of a change: the record to come is written down as pending, text that the record only names is laid beside the log, the
+text is committed (all files or none), the record is appended, the pending note removed. Whoever comes next completes or drops
+what was left behind. Which change is made, and in which words, is decided by `assets.tables.execute` and the commands.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any
 
 from assets.engine.model import Store
 from assets.tables.versions import PROJECT_FILE, Version, digest, from_storage
-from resources.objects import ObjectStore
+from resources.objects import ObjectStore, RottenObject
 from resources.storage.base import ABSENT, Change
-from resources.tables.history_log import Draft, HistoryLog
+from resources.tables.history_log import Draft, HistoryLog, HistoryTexts
 from resources.workspace import Workspace
 from schemas.canonical import canonical_json
 from schemas.errors import HeadwaterError
@@ -49,8 +49,13 @@ class Journal:
         return HistoryLog(self.workspace.root, self.prefix + HISTORY_FILE)
 
     @property
+    def texts(self) -> HistoryTexts:
+        """Text that records name by digest only."""
+        return HistoryTexts(self.workspace.root, self.prefix)
+
+    @property
     def _named(self) -> ObjectStore:
-        """Text that records name by digest only: never swept, because nothing else may have it."""
+        """Where such text was kept before it lay beside the log. Read only; never swept, because nothing else may have it."""
         return ObjectStore(self.workspace.state, "history/named")
 
     @property
@@ -89,13 +94,39 @@ class Journal:
             return
         except (ValueError, KeyError, TypeError):
             draft = None
-        if draft is not None and text.digest() == draft.after:
-            self.log.append(draft)
-            self.said.append(f"recorded an earlier command that was cut short: {' '.join(draft.cmd.split())[:60]}")
+        if draft is not None:
+            files = text.files()
+            if digest(files) == draft.after:
+                self._record(draft, files)
+                said = " ".join(draft.cmd.split()) or str(draft.kind)
+                self.said.append(f"recorded an earlier command that was cut short: {said[:60]}")
+            else:
+                self.texts.drop(draft.changes, self.log.read())
         self.workspace.state.delete(self._pending)
+
+    def _record(self, draft: Draft, files: Mapping[str, bytes]) -> Record:
+        """Append the record of a change that led to `files`, after making durable what it only names."""
+        for change in draft.changes:
+            if change.oid is not None:
+                self.texts.put(change, files[change.path])
+        return self.log.append(draft)
+
+    def elsewhere(self) -> list[Splice]:
+        """What the log only names and an earlier version kept in `.headwater/`, where no clone and no zip has it."""
+        log = self.log.read()
+        named = () if log is None else log.named()
+        return [change for change in named if not self.texts.has(change) and self._named.has(change.oid or "")]
+
+    def take_over(self) -> None:
+        """Lay that text beside the log. Raises RottenObject when it is damaged. The caller holds the project's lock."""
+        for change in self.elsewhere():
+            self.texts.put(change, self._named.get(change.oid or ""))
+            self.said.append(f"text that history.log names now lies beside it: {self.texts.path(change)}")
 
     def catch_up(self, files: Mapping[str, bytes]) -> None:
         """Record text that moved without a record: the first text of a log, or an edit, a pull, a checkout."""
+        with suppress(RottenObject):
+            self.take_over()
         log = self.log.read()
         now = digest(files)
         before = log.digest if log is not None else NO_TEXT
@@ -103,19 +134,19 @@ class Journal:
             return
         first = log is None or not log.records
         known = {} if first else self.remembered(before) or {}
-        changes = tuple(self._splice(path, known.get(path), data) for path, data in files.items() if known.get(path) != data)
+        changes = tuple(splice(path, known.get(path), data) for path, data in files.items() if known.get(path) != data)
         changes += tuple(Splice(path=path) for path in known if path not in files)
         kind = RecordKind.IMPORT if first else RecordKind.EXTERNAL_CHANGE
-        self.log.append(Draft(self.actor, kind, "", before, now, changes=changes))
+        draft = Draft(self.actor, kind, "", before, now, changes=changes, id=new_ulid())
+        if any(change.oid is not None for change in changes):
+            self.workspace.state.write(self._pending, canonical_json(_to_json(draft)))
+            self._record(draft, files)
+            self.workspace.state.delete(self._pending)
+        else:
+            self.log.append(draft)
         self.remember(files)
         if not first:
             self.said.append("the text was changed outside of the log; an external_change record was appended")
-
-    def _splice(self, path: str, old: bytes | None, new: bytes) -> Splice:
-        made = splice(path, old, new)
-        if made.oid is not None:
-            self._named.put(new, oid=made.oid)
-        return made
 
     def commit(
         self, old: Mapping[str, bytes], new: Mapping[str, bytes | None], draft: Draft, *, with_text: bool = False
@@ -134,11 +165,7 @@ class Journal:
                 after.pop(path, None)
         changes: tuple[Splice, ...] = ()
         if with_text:
-            changes = tuple(
-                self._splice(path, old.get(path), data) if data is not None else Splice(path=path)
-                for path, data in new.items()
-                if old.get(path) != data
-            )
+            changes = tuple(splice(path, old.get(path), data) for path, data in new.items() if old.get(path) != data)
         full = Draft(
             draft.actor,
             draft.kind,
@@ -159,20 +186,18 @@ class Journal:
             if old.get(path) != data
         ]
         try:
+            for change in full.changes:
+                if change.oid is not None:
+                    self.texts.put(change, after[change.path])
             self.workspace.root.commit(writes, label=f"tables {draft.kind}")
         except HeadwaterError:
+            self.texts.drop(full.changes, self.log.read())
             self.workspace.state.delete(self._pending)
             raise
         record = self.log.append(full)
         self.workspace.state.delete(self._pending)
         self.remember(after)
         return record
-
-    def failed(self, old: Mapping[str, bytes], kind: RecordKind, cmd: str, error: str) -> Record:
-        """Append the record of a command that failed and changed nothing."""
-        self.catch_up(old)
-        now = digest(old)
-        return self.log.append(Draft(self.actor, kind, cmd, now, now, ok=False, error=error[:500]))
 
     # the text of the last record, so that an edit outside can be recorded as what it changed
 
@@ -209,11 +234,23 @@ class Journal:
         except (FileNotFoundError, HeadwaterError, ValueError, KeyError, TypeError):
             return None
 
-    def fetch(self, oid: str) -> bytes | None:
-        """Text that a record names only by its digest, where it is still kept."""
+    def fetch(self, change: Splice) -> bytes | None:
+        """Text that a record only names: from beside the log, else from where this machine happens to have it.
+
+        Raises HeadwaterError (rule `history-text`) when the file beside the log is damaged and there is no other copy.
+        """
+        damaged: HeadwaterError | None = None
+        try:
+            held = self.texts.get(change)
+        except HeadwaterError as error:
+            damaged, held = error, None
+        if held is not None:
+            return held
         for objects in (self._named, self._last, self.workspace.objects):
             with suppress(FileNotFoundError, HeadwaterError):
-                return objects.get(oid)
+                return objects.get(change.oid or "")
+        if damaged is not None:
+            raise damaged
         return None
 
 

@@ -20,8 +20,8 @@ DATA = Source(
 )
 HISTORY = Source(
     "history",
-    ("history.log",),
-    "Every statement that changed the project through `headwater tables exec`, one JSON record per line. "
+    ("history.log", "history/*.csv", "history/*.yaml"),
+    "What changed the project, one JSON record per line, and beside the log the text that is too large for a line. "
     "No artifact is built from it.",
 )
 
@@ -116,7 +116,7 @@ KIND = Kind(
     markers=("project.yaml",),
     recognise=Lazy("assets.tables.text:recognise"),
     check=Lazy("assets.tables.text:check"),
-    check_version=2,
+    check_version=3,
     bodies_check=True,
     fix=Lazy("resources.tables.repair:fix"),
     migrate=Lazy("resources.tables.store:migrate"),

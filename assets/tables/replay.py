@@ -20,9 +20,8 @@ from assets.tables.live import build_database
 from assets.tables.versions import digest, from_files
 from resources.tables.history_log import fork_error, relink
 from schemas.errors import HeadwaterError, UsageError
-from schemas.tables.history import NO_TEXT, STATEMENTS, Log, Record
+from schemas.tables.history import NO_TEXT, STATEMENTS, Fetch, Log, Record
 
-Fetch = Callable[[str], bytes | None]
 Step = Callable[[Record], None]
 
 
@@ -47,8 +46,8 @@ def replay(
     """Apply the records of `log` in order, up to and with the seq or time `until`, and check the digest after each.
 
     `start` is a text to begin at instead of nothing: the records up to the last one that left exactly this text are passed over.
-    `fetch(oid)` finds text that records only name, `step` is told of each record. Raises HeadwaterError (rule `history-replay`)
-    with the line of the first record that does not come out as it says.
+    `fetch(change)` finds text that records only name, `step` is told of each record. Raises HeadwaterError (rule
+    `history-replay`) with the line of the first record that does not come out as it says.
     """
     if log.fork is not None:
         raise fork_error(log, log.fork, path)
@@ -94,7 +93,8 @@ def _apply(made: Replayed, runner: _Runner, record: Record, line: int, path: str
             try:
                 data = change.apply(made.files.get(change.path), fetch)
             except HeadwaterError as error:
-                error.path, error.line = path, line
+                if error.path is None:
+                    error.path, error.line = path, line
                 raise
             if data is None:
                 made.files.pop(change.path, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import click
 
 from orchestration.cli.app import App, command, counted, pass_app
 from orchestration.cli.tables_stores import Opened, store_argument
+from resources.objects import RottenObject
 from schemas.errors import HeadwaterError, Refused
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ def history(app: App, store: str | None, last: int) -> None:
       headwater tables history shop -n 0 --json
     """
     opened = Opened.choose(app, store)
+    _take_over(opened)
     log = _log(opened)
     if log.torn:
         app.note(f"the last record is torn ({len(log.torn)} bytes); the next command that writes moves it aside")
@@ -66,6 +69,17 @@ def history(app: App, store: str | None, last: int) -> None:
         from resources.tables.history_log import fork_error
 
         app.show_error(fork_error(log, log.fork, opened.prefix + "history.log"))
+
+
+def _take_over(opened: Opened) -> None:
+    """Lay what an earlier version kept in `.headwater/` beside the log, where it is versioned and shared."""
+    journal = opened.journal
+    if not journal.elsewhere():
+        return
+    with suppress(OSError, RottenObject), opened.app.workspace().root.lock(f"tables {opened.store.name}"):
+        journal.take_over()  # what cannot be read or written stays where it is, and a replay says so
+    for line in journal.said:
+        opened.app.note(line)
 
 
 def _words(app: App, record: Record) -> str:

@@ -22,9 +22,10 @@ from typing import IO
 from resources.storage.base import Storage
 from schemas.errors import HeadwaterError, Refused
 from schemas.paths import check_path, collisions
+from schemas.tables.history import KEPT_NAME, TEXTS_FOLDER, verify_kept
 
 MEMBERS = ("project.yaml", "data/*", "README.md", "README.txt", ".gitignore", ".gitattributes")
-"""What a project hands on (globs, `*` also across folders), beside `history.log`."""
+"""What a project hands on (globs, `*` also across folders), beside `history.log` and the texts beside it."""
 HISTORY = "history.log"
 JUNK = ("__MACOSX/*", "*.DS_Store", "*Thumbs.db", "*desktop.ini", "._*", "*/._*")
 DATABASES = ("*.db", "*.sqlite", "*.sqlite3", "*.duckdb", "*.db-wal", "*.db-shm", "*.db-journal", "*.wal")
@@ -51,18 +52,20 @@ class Archive:
 
 def members(paths: Iterable[str], *, history: bool = True) -> list[str]:
     """The store-relative `paths` that a project hands on, sorted."""
-    wanted = MEMBERS + ((HISTORY,) if history else ())
-    return sorted(
-        path
-        for path in paths
-        if any(fnmatchcase(path, glob) for glob in wanted) and not any(fnmatchcase(path, glob) for glob in JUNK + DATABASES)
-    )
+
+    def wanted(path: str) -> bool:
+        if path == HISTORY or KEPT_NAME.fullmatch(path):
+            return history
+        return any(fnmatchcase(path, glob) for glob in MEMBERS) and not any(fnmatchcase(path, glob) for glob in JUNK + DATABASES)
+
+    return sorted(path for path in paths if wanted(path))
 
 
 def write_zip(storage: Storage, root: str, target: IO[bytes], *, history: bool = True) -> list[str]:
     """Write the project below `root` of `storage` as a zip to `target` and return its members.
 
-    Sorted members, times fixed at 1980, one compression level: equal text gives equal bytes (with the same zlib).
+    Sorted members, times fixed at 1980, one compression level: equal text gives equal bytes (with the same zlib). Raises
+    HeadwaterError (rule `history-text`) for a text of the history that is damaged.
     """
     prefix = f"{root}/" if root else ""
     names = members(
@@ -75,12 +78,14 @@ def write_zip(storage: Storage, root: str, target: IO[bytes], *, history: bool =
             info.create_system = 3
             info.external_attr = (stat.S_IFREG | 0o644) << 16
             info.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(info, storage.read(prefix + name), compresslevel=_LEVEL)
+            data = storage.read(prefix + name)
+            verify_kept(name, data, prefix + name)
+            archive.writestr(info, data, compresslevel=_LEVEL)
     return names
 
 
 def _entered(folder: str) -> bool:
-    return folder in {"", "data"} or folder.startswith("data/")
+    return folder in {"", "data", TEXTS_FOLDER} or folder.startswith("data/")
 
 
 def read_zip(source: Path | IO[bytes], name: str) -> Archive:
@@ -88,7 +93,8 @@ def read_zip(source: Path | IO[bytes], name: str) -> Archive:
 
     One folder around everything is taken off, names become NFC, system files of macOS and Windows are passed over, databases are
     left out. Raises Refused (rule `zip-…`) for anything a well-meant archive does not have: absolute paths, `..`, links,
-    names that are equal on some platform, encryption, overlapping members, bombs; HeadwaterError for a damaged file.
+    names that are equal on some platform, encryption, overlapping members, bombs, texts of the history under the name of
+    another; HeadwaterError for a damaged file.
     """
     try:
         with zipfile.ZipFile(source) as archive:
@@ -138,6 +144,10 @@ def _read(archive: zipfile.ZipFile, name: str) -> Archive:
             continue
         data = _bytes(archive, info, name, TOTAL_LIMIT - total)
         total += len(data)
+        try:
+            verify_kept(path, data, name)
+        except HeadwaterError:
+            raise _refuse(name, info.filename, "does not hold the text its name says", "zip-history") from None
         made.files[path] = data
     if "project.yaml" not in made.files:
         raise HeadwaterError("the archive holds no project.yaml", rule="zip-no-project", path=name, fix="zip a tables project")

@@ -1,11 +1,11 @@
-"""`history.log` on a storage: reading, repairing a torn tail, and appending one record durably.
+"""`history.log` on a storage: reading, repairing a torn tail, appending one record durably, and the texts beside it.
 
 What a line may say is `schemas.tables.history`. Nothing here applies a record to a database or to text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -14,7 +14,7 @@ from resources.storage.base import ABSENT, Expect, Storage
 from schemas.errors import HeadwaterError
 from schemas.ids import new_ulid
 from schemas.oid import bytes_oid
-from schemas.tables.history import FORK, Fork, Log, Record, RecordKind, Splice, header_line, read_log
+from schemas.tables.history import FORK, Fork, Log, Record, RecordKind, Splice, header_line, read_log, verify_kept
 
 LIMIT = 1 << 30
 """Bytes of a log that is read."""
@@ -147,6 +147,52 @@ class HistoryLog:
         """Put a rebased log in the place of `old` (compare-and-swap); the old bytes go to `history.log.forked`."""
         self.storage.write(f"{self.path}.forked", old)
         self.storage.write(self.path, header + b"".join(record.line() for record in records), expect=bytes_oid(old))
+
+
+class HistoryTexts:
+    """The texts that records of a log only name: immutable files below the log's folder `prefix` ('' or ending in `/`).
+
+    They are as authoritative as the log. A text is durable here before the record that names it is appended; each is called
+    by its digest, so two branches that add texts merge without a conflict, and a text that is there is not written again. They
+    are not packed: git keeps the same bytes as the CSV file's own, once.
+    """
+
+    def __init__(self, storage: Storage, prefix: str) -> None:
+        self.storage = storage
+        self.prefix = prefix
+
+    def path(self, change: Splice) -> str:
+        """Where the text that `change` names lies. Raises ValueError for a change that carries its text."""
+        if change.kept is None:
+            raise ValueError("the record carries this text itself")
+        return self.prefix + change.kept
+
+    def has(self, change: Splice) -> bool:
+        """Whether there is a file for the text; its bytes are not read."""
+        return self.storage.stat(self.path(change)) is not None
+
+    def put(self, change: Splice, data: bytes) -> None:
+        """Keep the text that `change` names, durably. A file that was damaged is replaced."""
+        path, oid = self.path(change), change.oid or ""
+        if not self.storage.add(path, data, oid=oid) and self.storage.digest(path) != oid:
+            self.storage.write(path, data)
+
+    def get(self, change: Splice) -> bytes | None:
+        """The text, verified; None when it is not there. Raises HeadwaterError (rule `history-text`) naming a damaged file."""
+        path = self.path(change)
+        try:
+            data = self.storage.read(path, limit=LIMIT)
+        except FileNotFoundError:
+            return None
+        verify_kept(change.kept or "", data, path)
+        return data
+
+    def drop(self, changes: Iterable[Splice], log: Log | None) -> None:
+        """Remove the texts of a record that was never appended, except those that a record of `log` names."""
+        named = {change.oid for record in log.records for change in record.changes} if log is not None else set()
+        for change in changes:
+            if change.oid is not None and change.oid not in named:
+                self.storage.delete(self.path(change))
 
 
 def fork_error(log: Log, fork: Fork, path: str) -> HeadwaterError:

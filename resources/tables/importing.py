@@ -21,6 +21,7 @@ from schemas.tables.csvw import import_csvw, is_csvw
 from schemas.tables.datapackage import import_datapackage, table_paths
 from schemas.tables.infer import TableGuess, clean_names
 from schemas.tables.project import read_project
+from schemas.tables.strict import OTHER_SEPARATORS
 
 PROJECT_FILE = "project.yaml"
 _MOST_FINDINGS = 100
@@ -56,10 +57,6 @@ def import_files(files: Sequence[Path]) -> tuple[dict[str, bytes], list[str]]:
                 fix="name CSV files, or one database, one .sql file, or one datapackage.json",
             )
     return _from_csv(files)
-
-
-_OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
-"""What other programs put between cells. Nothing is guessed from it; it is only pointed out."""
 
 
 def _head(file: Path) -> bytes:
@@ -112,7 +109,7 @@ def _csv_table(name: str, file: Path, notes: list[str]) -> tuple[dict[str, Any],
         if old != new:
             notes.append(f"column {old!r} of {file.name} is called {new!r} now")
     only = reader.columns[0] if len(reader.columns) == 1 else ""
-    for sign, named in _OTHER_SEPARATORS.items():
+    for sign, named in OTHER_SEPARATORS.items():
         if sign in only:
             notes.append(f"{file.name} has one column, {only!r}: if {named} separate its cells, use commas")
     convert = guess.converter()

@@ -172,7 +172,7 @@ class TablesStore:
 
     def _history_findings(self) -> list[Finding]:
         """What keeps history.log from being read or written; it is the input of nothing that is built, so it blocks nothing."""
-        from resources.tables.history_log import HistoryLog, fork_error
+        from resources.tables.history_log import HistoryLog, HistoryTexts, fork_error
         from schemas.tables import history
 
         path = self.path(HISTORY_FILE)
@@ -187,11 +187,20 @@ class TablesStore:
         if log.fork is not None:
             error = fork_error(log, log.fork, path)
             return [found(history.FORK, path, error.message, line=error.line, fix=error.fix)]
+        findings = []
         if log.torn:
             message = f"the last record is torn: {len(log.torn)} bytes without a line feed"
             fix = "the next `headwater tables exec` moves them to history.log.torn"
-            return [found(history.TORN, path, message, fix=fix)]
-        return []
+            findings.append(found(history.TORN, path, message, fix=fix))
+        texts = HistoryTexts(self.storage, self.path(""))
+        for change in log.named():
+            if not texts.has(change):
+                message = f"a text of {change.path!r} that history.log names is not there: `headwater tables replay` stops at it"
+                fix = (
+                    "restore it from version control, or run `headwater tables history` where an earlier Headwater wrote the log"
+                )
+                findings.append(found(history.TEXT, texts.path(change), message, fix=fix))
+        return findings
 
     def _git_findings(self) -> list[Finding]:
         findings = []

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Set
 from typing import Protocol
 
 from schemas.findings import Rule, Severity, rule
-from schemas.tables import expressions, sql
+from schemas.tables import expressions, names, sql
 from schemas.tables.model import Project, Table
 
 EXPRESSION = rule("tables-expression", Severity.ERROR, "Expressions are SQL that says the same for the same row every time.")
@@ -46,8 +46,8 @@ class Compiler:
     def expressions(self) -> None:
         """Says a finding for each check, generated column and index condition that cannot be used."""
         for name, table in self.project.tables.items():
-            if name in self.untyped:
-                continue
+            if name in self.untyped or any(names.problem(key) for key in table.columns):
+                continue  # said already, and not every wrong name can be quoted
             for pointer, expression, template in self._expressions(name, table):
                 self._one(table, pointer, expression, template)
 

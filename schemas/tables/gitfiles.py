@@ -20,9 +20,12 @@ GITIGNORE = """\
 """
 
 GITATTRIBUTES = """\
-# A quoted cell may hold CR LF: git must not touch line ends. The merge driver comes with `headwater git setup`.
+# A quoted cell may hold CR LF, and history.log names text by its digest: git must not touch line ends.
+# The merge driver comes with `headwater git setup`.
 *.csv -text merge=headwater-tables diff=headwater-tables
+project.yaml -text
 history.log -text merge=union
+history/* -text -diff -merge
 """
 
 FIRST_PROJECT = """\

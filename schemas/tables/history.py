@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
@@ -28,7 +29,10 @@ LOG_VERSION = 1
 LINE_LIMIT = 64 << 20
 """Bytes of one line; longer ones are refused."""
 INLINE_LIMIT = 1 << 20
-"""Bytes of packed text that a record may carry per file; larger changes are recorded by digest only."""
+"""Bytes of packed text that a record may carry per file; larger text lies beside the log and is named by its digest."""
+TEXTS_FOLDER = "history"
+"""Beside the log: the text that records only name, one file per text, called what it holds (`Splice.kept`)."""
+KEPT_NAME = re.compile(rf"{TEXTS_FOLDER}/([0-9a-f]{{64}})\.(?:csv|yaml)")
 _COMPRESS_FROM = 4096
 _HOPELESS = 32
 """Times the limit that text may have before packing it is not even tried."""
@@ -40,6 +44,7 @@ CHAIN = rule("history-chain", Severity.ERROR, "Every record names the line befor
 FORK = rule("history-fork", Severity.ERROR, "history.log has one head; two branches of records must be put in one order.")
 TORN = rule("history-torn", Severity.WARNING, "The last line of history.log was written to its end.")
 DUPLICATE = rule("history-duplicate", Severity.ERROR, "No record id stands twice in history.log.")
+TEXT = rule("history-text", Severity.WARNING, "Text that history.log only names lies beside it in history/, as it was written.")
 
 
 class RecordKind(StrEnum):
@@ -93,7 +98,7 @@ class Splice(_Strict):
     """One file's new bytes, as what replaces `cut` bytes at offset `at`; `cut` null replaces the whole file.
 
     The text is in `put`, or deflated in base64 in `put_zlib`; both null deletes the file. Text too large for the log is
-    named by `oid` only.
+    named by `oid` only, and lies beside the log (`kept`).
     """
 
     path: str
@@ -112,23 +117,37 @@ class Splice(_Strict):
         except HeadwaterError as error:
             raise ValueError(error.message) from None
 
-    @property
-    def complete(self) -> bool:
-        """Whether the record itself holds the bytes."""
-        return self.oid is None
+    @field_validator("oid")
+    @classmethod
+    def _is_oid(cls, oid: str | None) -> str | None:
+        try:
+            return oid if oid is None else ":".join(parse_oid(oid))
+        except HeadwaterError as error:
+            raise ValueError(error.message) from None
 
-    def apply(self, old: bytes | None, fetch: Callable[[str], bytes | None] | None = None) -> bytes | None:
-        """The file after the change; None when it is deleted. `fetch(oid)` finds text that the record only names.
+    @property
+    def kept(self) -> str | None:
+        """Where text that the record only names lies beside the log, relative to the log's folder.
+
+        The suffix is that of the file it is the text of, so that what git is told of CSV files (no line ends to change, large
+        ones elsewhere) holds for it too.
+        """
+        if self.oid is None:
+            return None
+        return f"{TEXTS_FOLDER}/{parse_oid(self.oid)[1]}.{'csv' if self.path.endswith('.csv') else 'yaml'}"
+
+    def apply(self, old: bytes | None, fetch: Fetch | None = None) -> bytes | None:
+        """The file after the change; None when it is deleted. `fetch(self)` finds text that the record only names.
 
         Raises HeadwaterError (rule `history-replay`) when the splice does not fit `old` or its text cannot be found.
         """
         if self.oid is not None:
-            held = None if fetch is None else fetch(self.oid)
+            held = None if fetch is None else fetch(self)
             if held is None:
                 raise HeadwaterError(
-                    f"{self.path}: the log names this text only by its digest {self.oid}, and it is not kept here any more",
+                    f"{self.path}: this text should lie in {self.kept} beside the log, and is not there",
                     rule="history-replay",
-                    fix="replay where the text was written, or begin at a version that has it (`--from`)",
+                    fix="restore that file from version control, or begin at a version that has the text (`--from`)",
                 )
             return held
         if self.put is None and self.put_zlib is None:
@@ -139,6 +158,25 @@ class Splice(_Strict):
         if old is None or self.at + self.cut > len(old):
             raise HeadwaterError(f"{self.path}: the change does not fit the file it was made to", rule="history-replay")
         return old[: self.at] + new + old[self.at + self.cut :]
+
+
+Fetch = Callable[[Splice], bytes | None]
+"""What finds the text that a splice only names; None when it is nowhere."""
+
+
+def verify_kept(path: str, data: bytes, shown: str) -> None:
+    """Raise HeadwaterError (rule `history-text`) when `path` is that of a text beside the log, and `data` is another text.
+
+    `shown` is what the error calls the file.
+    """
+    match = KEPT_NAME.fullmatch(path)
+    if match is not None and parse_oid(bytes_oid(data))[1] != match[1]:
+        raise HeadwaterError(
+            "the file does not hold the text its name says: it was edited, cut short, or git changed its line ends",
+            rule=TEXT.id,
+            path=shown,
+            fix="restore it from version control; `history/* -text` in .gitattributes keeps git from changing it",
+        )
 
 
 def _inflate(text: str) -> bytes:
@@ -316,6 +354,15 @@ class Log:
     @property
     def next_seq(self) -> int:
         return self.records[-1].seq + 1 if self.records else 1
+
+    def named(self) -> Iterator[Splice]:
+        """The changes whose text no record carries; each text once."""
+        seen: set[str | None] = {None}
+        for record in self.records:
+            for change in record.changes:
+                if change.kept not in seen:
+                    seen.add(change.kept)
+                    yield change
 
     @property
     def digest(self) -> str:

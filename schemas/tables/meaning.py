@@ -101,7 +101,7 @@ class Examiner:
             name = str(pointer[-1])
             wrong = names.problem(name) or (names.device_problem(name) if pointer[0] == "tables" and len(pointer) == 2 else None)
             if wrong:
-                self.say(NAME, pointer, f"{pointer[-2]}: {wrong[0]}", wrong[1], key=True, value=name)
+                self.say(NAME, pointer, f"{pointer[-2]}: {shown(name)}: {wrong[0]}", wrong[1], key=True, value=name)
             first = seen.setdefault(names.same_name(name), pointer)
             if first != pointer:
                 line = self.place(first, True)[0]

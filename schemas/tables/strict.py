@@ -27,6 +27,7 @@ from schemas.tables.spelling import described
 from schemas.tables.types import BadCell, shown
 
 MISSING_COLUMN = rule("tables-missing-column", Severity.ERROR, "The header has every stored column of the table.")
+SEPARATOR = rule("tables-separator", Severity.ERROR, "Commas separate the cells of a row.")
 EXTRA_COLUMN = rule("tables-extra-column", Severity.ERROR, "The header has no column that the table does not have.")
 CELL = rule("tables-cell", Severity.ERROR, "A cell is in the canonical spelling of its column's type.")
 NULL = rule("tables-null", Severity.ERROR, "Cells of columns that cannot be NULL are filled.")
@@ -42,6 +43,9 @@ SPREADSHEET = rule("tables-empty-strings-lost", Severity.WARNING, "Empty strings
 
 CAP = 100
 """Findings kept per rule and file."""
+
+OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+"""What other programs put between cells. Nothing is read with them; they are only pointed out."""
 
 Source = bytes | BinaryIO
 
@@ -208,6 +212,8 @@ class TableReader:
             self.report(
                 found(BOM, self.path, "the file begins with a byte-order mark", line=1, column=1, fix="save it without one")
             )
+        if self._other_separator(reader):
+            return
         self._header(reader)
         last = reader.header
         for number, record in enumerate(reader):
@@ -222,6 +228,20 @@ class TableReader:
         if finding.blocking:
             self.complete = False
         self.report(finding)
+
+    def _other_separator(self, reader: Reader) -> bool:
+        """Whether something else than commas separates the cells: said once, instead of everything that follows from it."""
+        only = reader.columns[0] if len(reader.columns) == 1 else ""
+        if only in self.table.stored:
+            return False
+        for sign, named in OTHER_SEPARATORS.items():
+            names = {name.strip().strip('"') for name in only.split(sign)}
+            if sign in only and names & set(self.table.stored):
+                message = f"the file is separated by {named}; here commas separate the cells"
+                fix = "save it with commas, or take over what a spreadsheet program saved: `headwater tables sheet import FILE`"
+                self._structural(found(SEPARATOR, self.path, message, line=1, column=1, fix=fix, value=only))
+                return True
+        return False
 
     def _header(self, reader: Reader) -> None:
         header = reader.header

@@ -1,7 +1,8 @@
-"""`tables exec` killed before every system call: text whole, the history in step with it, and nothing to repair by hand."""
+"""What `tables` commands write, killed before every system call: text whole, the history in step, nothing to repair by hand."""
 
 from __future__ import annotations
 
+import random
 import shutil
 from pathlib import Path
 
@@ -100,6 +101,67 @@ def test_exec_killed_before_any_system_call(tmp_path: Path, prepared: Path) -> N
         _database_is_old_or_new(folder, files == new, str(point))
         run(journal, folder / "shop/playground.db", "SELECT count(*) FROM city")
     assert seen == {True, False}
+
+
+TAKEN_OVER = """
+from pathlib import Path
+from assets.engine.model import Store
+from assets.tables.execute import run
+from assets.tables.journal import Journal
+from resources.workspace import open_workspace
+journal = Journal(open_workspace(Path.cwd()), Store("tables", "shop", "shop"), "ada")
+run(journal, Path.cwd() / "shop/playground.db", "SELECT 1")
+os.access(BEGIN, 0)
+with journal.open() as text:
+    old = text.files()
+    journal.catch_up(old)
+    journal.commit(old, {"data/city.csv": LARGE}, Draft("ada", RecordKind.EXPORT, "export", "", ""), with_text=True)
+"""
+
+
+@pytest.mark.timeout(900)
+def test_text_that_the_log_only_names_is_durable_before_its_record(tmp_path: Path, prepared: Path) -> None:
+    draw = random.Random(3)
+    edited, exported = (
+        b"id,name\n" + b"".join(b"%d,%s\n" % (number, draw.randbytes(60).hex().encode()) for number in range(1, 20_000))
+        for _ in range(2)
+    )
+    (prepared / "shop/data/city.csv").write_bytes(edited)
+    program = (
+        "from resources.tables.history_log import Draft\nfrom schemas.tables.history import RecordKind\n"
+        f"LARGE = open({str(tmp_path / 'exported')!r}, 'rb').read()\n" + TAKEN_OVER
+    )
+    (tmp_path / "exported").write_bytes(exported)
+    shutil.copytree(prepared, tmp_path / "trace")
+    found = points(program, tmp_path / "trace", [])
+    assert len([point for point in found if "/history/" in point.text or point.kind == "linkat"]) >= 2
+    seen = set()
+    for point in found:
+        folder = tmp_path / "run"
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(prepared, folder)
+        kill(program, folder, [], point)
+        log = _journal(folder).log.read()
+        assert log is not None, str(point)
+        for change in log.named():  # before anything is mended
+            assert _journal(folder).texts.get(change) is not None, str(point)
+        journal = _journal(folder)
+        with journal.open() as text:
+            files = text.files()
+            journal.catch_up(files)
+        city = files["data/city.csv"]
+        assert city in (edited, exported), str(point)
+        log = journal.log.read()
+        assert log is not None, str(point)
+        assert log.digest == text.digest(), str(point)
+        shutil.rmtree(folder / ".headwater")
+        assert replay(log, "history.log", fetch=_journal(folder).fetch).files == files, str(point)
+        named = {change.oid for change in log.named()}
+        list(open_workspace(folder).root.scan("shop"))  # as every command does, which sweeps what was half-written
+        kept = {path.name for path in (folder / "shop/history").iterdir()}
+        assert kept == {f"{str(oid).partition(':')[2]}.csv" for oid in named}, f"{point}: {kept}"
+        seen.add((city == exported, len(named)))
+    assert seen == {(False, 1), (True, 2)}
 
 
 def _database_is_old_or_new(folder: Path, committed: bool, when: str) -> None:

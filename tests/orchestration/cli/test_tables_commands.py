@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,9 @@ import apsw
 import pytest
 
 from orchestration.cli.main import main
+from resources.objects import ObjectStore
+from resources.storage.local import LocalStorage
+from schemas.tables.gitfiles import GITATTRIBUTES, GITIGNORE
 
 PROJECT = """\
 version: 1
@@ -132,7 +136,11 @@ def test_exec_reads_a_file_and_fails_as_a_whole(work: Path, run: Run) -> None:
     code, _, err = run("exec", "change.sql")
     assert (code, "UNIQUE constraint failed" in err) == (1, True)
     assert (work / "shop/data/city.csv").read_text() == CITY
-    assert "failed: INSERT INTO city" in run("history")[1]
+    assert not (work / "shop/history.log").exists()
+    assert run("exec", "INSERT INTO city VALUES (3, 'Cork')")[0] == 0
+    log = (work / "shop/history.log").read_bytes()
+    assert run("exec", "change.sql")[0] == 1
+    assert (work / "shop/history.log").read_bytes() == log
     assert run("replay")[0] == 0
 
 
@@ -232,6 +240,73 @@ def test_case_90_zip_and_unzip(work: Path, run: Run, records: Callable[..., list
     assert made["files"] == ["data/city.csv", "data/person.csv", "history.log", "project.yaml"]
     assert "say the same" in run("diff", "copy", "-s", "shop")[1]
     assert run("replay", "copy")[0] == 0
+
+
+@pytest.fixture
+def large(work: Path, run: Run) -> Path:
+    """A log in a git checkout, over text that no record of it can carry; the file beside it that does."""
+    draw = random.Random(7)
+    lines = "".join(f"{number},{draw.randbytes(40).hex()}\n" for number in range(3, 33_000))
+    (work / "shop/data/city.csv").write_text(CITY + lines)
+    for name, template in ((".gitignore", GITIGNORE), (".gitattributes", GITATTRIBUTES)):
+        (work / "shop" / name).write_text(template)
+    assert run("exec", "UPDATE city SET name = 'Oslo' WHERE id = 2")[0] == 0
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "one"]):
+        subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b.c", *command], cwd=work, check=True)
+    [kept] = (work / "shop/history").iterdir()
+    return kept
+
+
+def test_a_log_over_large_text_replays_wherever_it_is_copied(
+    work: Path, run: Run, large: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    said = "2 records replayed, each leaving the text it says; the text is exactly that"
+    assert (work / "shop/history.log").stat().st_size < 10_000
+    shutil.rmtree(work / ".headwater")
+    assert said in run("replay")[1]
+    assert run("zip", "shop", "-o", "shop.zip")[0] == 0
+    assert run("zip", "shop", "-o", "private.zip", "--no-history")[0] == 0
+    with zipfile.ZipFile(work / "private.zip") as archive:
+        assert not [name for name in archive.namelist() if "history" in name]
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    assert run("unzip", "shop.zip", str(elsewhere / "unzipped"))[0] == 0
+    subprocess.run(["git", "-c", "core.autocrlf=true", "clone", "-q", str(work), str(elsewhere / "clone")], check=True)
+    for folder in (elsewhere / "unzipped", elsewhere / "clone/shop"):
+        assert (folder / "history" / large.name).read_bytes() == large.read_bytes()
+        monkeypatch.chdir(folder)
+        assert said in run("replay")[1], folder
+
+
+def test_damaged_text_beside_the_log_is_one_error_that_names_the_file_and_the_way_out(work: Path, run: Run, large: Path) -> None:
+    shutil.rmtree(work / ".headwater")
+    whole = large.read_bytes()
+    large.chmod(0o644)
+    large.write_bytes(whole[:-2] + b"x\n")
+    for command in (["replay"], ["zip", "shop", "-o", "shop.zip"]):
+        code, _, err = run(*command)
+        assert (code, err.count("error")) == (1, 1)
+        assert f"shop/history/{large.name}" in err
+        assert "[history-text]" in err
+        assert "restore it from version control" in err
+    assert not (work / "shop.zip").exists()
+    large.unlink()
+    code, _, err = run("replay")
+    assert (code, f"history/{large.name}" in err, "restore that file" in err) == (1, True, True)
+    code, out, _ = run("check")
+    assert f"shop/history/{large.name}: warning" in out
+
+
+def test_text_that_an_earlier_version_kept_in_headwater_is_laid_beside_the_log(work: Path, run: Run, large: Path) -> None:
+    whole, oid = large.read_bytes(), f"blake3:{large.stem}"
+    large.unlink()
+    large.parent.rmdir()
+    shutil.rmtree(work / ".headwater/history")
+    ObjectStore(LocalStorage(work / ".headwater"), "history/named").put(whole, oid=oid)
+    assert run("replay")[0] == 0
+    assert not large.exists()
+    assert f"shop/history/{large.name}" in run("history")[2]
+    assert large.read_bytes() == whole
+    assert run("history")[2] == ""
 
 
 def test_case_91_a_hostile_zip_writes_nothing(work: Path, run: Run) -> None:

@@ -102,6 +102,9 @@ def test_case_91_a_zip_that_leads_out_is_refused(tmp_path: Path, member: str, ru
         ([("data/cafe\u0301.csv", b"1"), ("data/caf\u00e9.csv", b"2")], "zip-duplicate"),
         ([("data/a.csv", b"1"), ("data/A.csv", b"2")], "zip-collision"),
         ([("data/a.csv", b"0" * (40 << 20))], "zip-bomb"),
+        ([(f"history/{'0' * 64}.csv", b"id\n1\n")], "zip-history"),
+        ([(f"history/{'0' * 64}.csv", b"0" * (40 << 20))], "zip-bomb"),
+        ([(f"history/{'0' * 64}.csv/../../../x.csv", b"")], "zip-path"),
     ],
 )
 def test_hostile_members_are_refused(members: list[tuple[str | zipfile.ZipInfo, bytes]], rule: str) -> None:

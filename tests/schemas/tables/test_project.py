@@ -258,6 +258,13 @@ def test_case_80_names_that_belong_to_others(name: str) -> None:
     assert [finding.rule for finding in findings(text)] in (["tables-name"], ["yaml-key"])
 
 
+def test_a_finding_about_a_name_shows_it() -> None:
+    finding = one(tables("  t:\n    columns: {id: {type: integer}, net/gross: {type: text}}\n"))
+    assert finding.message == "columns: `net/gross`: the name holds '/', which separates names from each other"
+    checked = tables('  t:\n    columns: {id: {type: integer, check: id > 0}, "": {type: text}}\n')
+    assert one(checked).message == "columns: ``: a name cannot be empty"
+
+
 @pytest.mark.parametrize("name", ["no", "on", "null", "1", "~"])
 def test_case_81_keys_that_yaml_reads_as_something_else(name: str) -> None:
     text = tables(f"  t:\n    columns:\n      {name}: {{type: integer}}\n      n: {{type: text}}\n")

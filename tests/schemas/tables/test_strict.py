@@ -53,6 +53,18 @@ def places(found: list[Finding]) -> list[tuple[str, int | None, int | None]]:
     return [(finding.rule, finding.line, finding.column) for finding in found]
 
 
+@pytest.mark.parametrize(("sign", "named"), [(";", "semicolons"), ("\t", "tabs"), ("|", "bars")])
+def test_a_file_that_commas_do_not_separate_is_one_finding_that_names_what_does(sign: str, named: str) -> None:
+    [finding] = table_findings((HEAD + "1,2024-01-31,1,1,A,true,1.00,\n").replace(",", sign) + "a,b\n")
+    assert (finding.rule, finding.line, finding.column) == ("tables-separator", 1, 1)
+    assert finding.message.startswith(f"the file is separated by {named};")
+    assert "headwater tables sheet import" in str(finding.fix)
+
+
+def test_one_strange_column_is_no_separator() -> None:
+    assert {finding.rule for finding in table_findings("a;b\n1;2\n")} == {"tables-extra-column", "tables-missing-column"}
+
+
 def across(project: Project, files: Mapping[str, str]) -> list[Finding]:
     openers = {name: (lambda text=text: io.BytesIO(text.encode())) for name, text in files.items()}
     return check_rows(project, openers, lambda path: path)
