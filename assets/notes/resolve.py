@@ -30,8 +30,9 @@ are recorded, and it makes no edge. `..` never leaves the store. Pure; standard 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
+from typing import NamedTuple, TypeVar
 
 from schemas.notes.model import MentionKind
 
@@ -52,6 +53,12 @@ RESOLVED, SELF, BROKEN, BROKEN_ANCHOR, AMBIGUOUS, EXTERNAL, ATTACHMENT = (
 """The states of a mention. `self`: it leads to the note it stands in. `external`: an address, a folder, or a path outside the
 store."""
 
+MOST_CANDIDATES = 100
+"""How many candidates of an ambiguous link are recorded, the first by path."""
+
+_DEEPEST = 32
+"""How many segments a link may give of the end of a path."""
+
 LINKED = (RESOLVED, BROKEN_ANCHOR)
 """The states that make an edge."""
 
@@ -67,7 +74,7 @@ class Name(NamedTuple):
 
 class Resolution(NamedTuple):
     """Where a mention leads. `rule` is the step that decided, `spelling` exact, nfc or case; `note` and `path` what it leads to;
-    `candidates` the sorted paths of all notes (or attachments) where there are several."""
+    `candidates` the sorted paths of all notes (or attachments) where there are several, the first MOST_CANDIDATES of them."""
 
     state: str
     rule: str | None = None
@@ -133,13 +140,13 @@ def join(folder: str, target: str) -> str | None:
 class Namesakes:
     """Everything in a store that shares one key, and where mentions with that key lead.
 
-    `names` in any order; `attachments` are paths.
+    `names` in any order; `attachments` are paths. Looking up costs the same however many there are.
     """
 
     def __init__(self, names: Iterable[Name], attachments: Iterable[str] = ()) -> None:
         self.names = list(names)
         self.attachments = list(attachments)
-        self._spelled: dict[str, tuple[list[tuple[str, str, Name]], list[tuple[str, str]]]] = {}
+        self._spelled: dict[str, _Spelled] = {}
         self._known: dict[tuple[bool, str, str], Resolution] = {}
 
     def resolve(self, kind: str, target: str, path: str) -> Resolution:
@@ -154,81 +161,111 @@ class Namesakes:
         return known
 
     def _resolve(self, wiki: bool, target: str, folder: str) -> Resolution:
-        if join(folder, target) is None and (not wiki or join("", target) is None):
+        if join(folder, target) is None:
             return _OUTSIDE
         if target.endswith("/") or target.rpartition("/")[2] in (".", ".."):
             return _FOLDER
+        if not self.names and not self.attachments:
+            return _BROKEN
+        steps = _wiki_steps if wiki else _markdown_steps
         for spelling, spell in SPELLINGS:
-            names, attachments = self._in(spelling, spell)
-            steps = _wiki_steps if wiki else _markdown_steps
-            for rule, notes, files in steps(spell(target), spell(folder), names, attachments):
+            if spelling not in self._spelled:
+                self._spelled[spelling] = _Spelled(self.names, self.attachments, spell)
+            for rule, notes, files in steps(spell(target), spell(folder), self._spelled[spelling]):
                 if notes or files:
                     return _decided(rule, spelling, notes, files)
         return _BROKEN
 
-    def _in(self, spelling: str, spell: Callable[[str], str]) -> tuple[list[tuple[str, str, Name]], list[tuple[str, str]]]:
-        if spelling not in self._spelled:
-            self._spelled[spelling] = (
-                [(spell(name.name), spell(without_extension(name.name)), name) for name in self.names],
-                [(spell(path), path) for path in self.attachments],
-            )
-        return self._spelled[spelling]
+
+class _Spelled:
+    """Namesakes by their names in one spelling."""
+
+    def __init__(self, names: Sequence[Name], attachments: Sequence[str], spell: Callable[[str], str]) -> None:
+        self._forms: dict[tuple[str, str], list[Name]] = {}
+        self._bare: dict[str, list[Name]] = {}
+        self._files: dict[str, list[str]] = {}
+        for name in names:
+            spelled = spell(name.name)
+            self._forms.setdefault((name.form, spelled), []).append(name)
+            if name.form == "path":
+                self._bare.setdefault(without_extension(spelled), []).append(name)
+        for path in attachments:
+            self._files.setdefault(spell(path), []).append(path)
+
+    def called(self, form: str, target: str) -> list[Name]:
+        """The notes that have `target` as their id, title or alias."""
+        return self._forms.get((form, target), [])
+
+    def at(self, path: str | None) -> list[Name]:
+        """The notes at a path, whose extension may be left out; an exact path before one with the extension added."""
+        return (self._forms.get(("path", path)) or self._bare.get(path, [])) if path else []
+
+    def file_at(self, path: str | None) -> list[str]:
+        return self._files.get(path, []) if path else []
+
+    def ending(self, end: str) -> list[Name]:
+        return self._ends[0].get(end) or self._ends[1].get(end, [])
+
+    def file_ending(self, end: str) -> list[str]:
+        return self._ends[2].get(end, [])
+
+    @cached_property
+    def _ends(self) -> tuple[dict[str, list[Name]], dict[str, list[Name]], dict[str, list[str]]]:
+        whole: dict[str, list[Name]] = {}
+        bare: dict[str, list[Name]] = {}
+        files: dict[str, list[str]] = {}
+        for (form, path), names in self._forms.items():
+            if form == "path":
+                _add_ends(whole, path, names)
+        for path, names in self._bare.items():
+            _add_ends(bare, path, names)
+        for path, paths in self._files.items():
+            _add_ends(files, path, paths)
+        return whole, bare, files
 
 
-_Names = list[tuple[str, str, Name]]
-_Files = list[tuple[str, str]]
+_T = TypeVar("_T")
+
+
+def _add_ends(into: dict[str, list[_T]], path: str, found: list[_T]) -> None:
+    """File `found` under every end of `path` that begins at a segment; of very deep paths under the last few."""
+    end = ""
+    for part in reversed(path.split("/")[-_DEEPEST:]):
+        end = f"{part}/{end}" if end else part
+        into.setdefault(end, []).extend(found)
+
+
 _Step = tuple[str, list[Name], list[str]]
 
 
-def _called(names: _Names, form: str, target: str) -> list[Name]:
-    return [name for spelled, _, name in names if name.form == form and spelled == target]
+def _wiki_steps(target: str, folder: str, spelled: _Spelled) -> Iterator[_Step]:
+    root, relative, end = join("", target), join(folder, target), target.lstrip("/")
+    yield "id", spelled.called("id", target), []
+    yield "path", spelled.at(root), []
+    yield "relative", spelled.at(relative), []
+    yield "name", spelled.ending(end), []
+    yield "title", spelled.called("title", target), []
+    yield "alias", spelled.called("alias", target), []
+    yield "path", [], spelled.file_at(root)
+    yield "relative", [], spelled.file_at(relative)
+    yield "name", [], spelled.file_ending(end)
 
 
-def _at(names: _Names, path: str | None) -> list[Name]:
-    """The notes at a path, whose extension may be left out; an exact path before one with the extension added."""
-    if not path:
-        return []
-    whole = [name for spelled, _, name in names if name.form == "path" and spelled == path]
-    return whole or [name for _, bare, name in names if name.form == "path" and bare == path]
-
-
-def _ending(names: _Names, target: str) -> list[Name]:
-    end = f"/{target}"
-    found = [name for spelled, _, name in names if name.form == "path" and f"/{spelled}".endswith(end)]
-    return found or [name for _, bare, name in names if name.form == "path" and f"/{bare}".endswith(end)]
-
-
-def _wiki_steps(target: str, folder: str, names: _Names, files: _Files) -> Iterable[_Step]:
-    root, relative = join("", target), join(folder, target)
-    yield "id", _called(names, "id", target), []
-    yield "path", _at(names, root), []
-    yield "relative", _at(names, relative), []
-    yield "name", _ending(names, target.lstrip("/")), []
-    yield "title", _called(names, "title", target), []
-    yield "alias", _called(names, "alias", target), []
-    yield "path", [], [path for spelled, path in files if spelled == root]
-    yield "relative", [], [path for spelled, path in files if spelled == relative]
-    end = f"/{target.lstrip('/')}"
-    yield "name", [], [path for spelled, path in files if f"/{spelled}".endswith(end)]
-
-
-def _markdown_steps(target: str, folder: str, names: _Names, files: _Files) -> Iterable[_Step]:
+def _markdown_steps(target: str, folder: str, spelled: _Spelled) -> Iterator[_Step]:
     places = [("path", join("", target))]
     if not target.startswith("/"):
         places.insert(0, ("relative", join(folder, target)))
     for rule, place in places:
-        yield rule, _at(names, place), []
-        yield rule, [], [path for spelled, path in files if spelled == place]
+        yield rule, spelled.at(place), []
+        yield rule, [], spelled.file_at(place)
     if "/" not in target:
-        yield "id", _called(names, "id", target) or _called(names, "id", without_extension(target)), []
+        yield "id", spelled.called("id", target) or spelled.called("id", without_extension(target)), []
 
 
 def _decided(rule: str, spelling: str, notes: Sequence[Name], files: Sequence[str]) -> Resolution:
+    paths = sorted({name.path for name in notes}) if notes else sorted(files)
+    if len(paths) > 1:
+        return Resolution(AMBIGUOUS, rule, spelling, candidates=tuple(paths[:MOST_CANDIDATES]))
     if notes:
-        paths = sorted({name.path for name in notes})
-        if len(paths) > 1:
-            return Resolution(AMBIGUOUS, rule, spelling, candidates=tuple(paths))
         return Resolution(RESOLVED, rule, spelling, notes[0].note, paths[0])
-    if len(files) > 1:
-        return Resolution(AMBIGUOUS, rule, spelling, candidates=tuple(sorted(files)))
-    return Resolution(ATTACHMENT, rule, spelling, None, files[0])
+    return Resolution(ATTACHMENT, rule, spelling, None, paths[0])
