@@ -1,8 +1,9 @@
 """The workspace: where its root is, and where everything we remember about it lies.
 
 A checkout or a folder with `headwater.toml` keeps its state in `.headwater/`, machine state in `.headwater/local/`. A plain
-folder (neither) and a URL root keep machine state in the user's cache folder; for a plain folder all state and every output
-goes there too, so that not one byte appears in a folder somebody only pointed us at. What the stores are is found elsewhere.
+folder (neither, or an Obsidian vault that is a checkout and nothing of ours) and a URL root keep machine state in the user's
+cache folder; for a plain folder all state and every output goes there too, so that not one byte appears in a folder somebody
+only pointed us at. What the stores are is found elsewhere.
 Light: standard library only.
 """
 
@@ -24,6 +25,10 @@ from schemas.errors import UsageError
 
 STATE = ".headwater"
 LOCAL = "local"
+VAULT_MARK = ".obsidian"
+"""The folder by which Obsidian knows its vaults."""
+HIDDEN_STORE, VISIBLE_STORE = ".qipu", "qipu"
+"""The folders of notes that belong to the project around them, of which they may be a worktree of their own."""
 _IGNORE = b"*\n"
 
 
@@ -93,8 +98,8 @@ class Workspace:
 def open_workspace(start: str | Path | None = None) -> Workspace:
     """Open the workspace that `start` (a path or URL; HEADWATER_ROOT, else the current folder) is or lies in.
 
-    The root of a path is the nearest ancestor with `headwater.toml`, else the git top level, else the folder itself; a URL is
-    a root as it stands. Raises UsageError for a folder that does not exist, InvalidText for a bad `headwater.toml`.
+    The root of a path is the nearest ancestor with `headwater.toml`, else the git top level, else the nearest that holds notes
+    (`.qipu`, `qipu` or `.obsidian`), else the folder itself; a URL is a root as it stands. Raises UsageError for a folder that does not exist, InvalidText for a bad `headwater.toml`.
     """
     chosen = start if start is not None else os.environ.get("HEADWATER_ROOT") or "."
     if isinstance(chosen, str) and is_url(chosen) and not chosen.startswith("file:"):
@@ -102,14 +107,21 @@ def open_workspace(start: str | Path | None = None) -> Workspace:
     folder = _local_folder(chosen)
     root = find_root(folder)
     git_root = top_level(root)
-    is_plain = git_root is None and not (root / FILE).is_file()
-    return _open_plain(root) if is_plain else _open_folder(root, git_root)
+    return _open_plain(root, git_root) if _is_plain(root, git_root) else _open_folder(root, git_root)
 
 
 def is_plain(folder: Path) -> bool:
-    """Whether a local folder lies outside every checkout and every folder with `headwater.toml`."""
+    """Whether the workspace of a local folder is a plain one: outside every checkout and every folder with `headwater.toml`, or
+    a vault that is a checkout and nothing of ours."""
     root = find_root(folder.resolve())
-    return top_level(root) is None and not (root / FILE).is_file()
+    return _is_plain(root, top_level(root))
+
+
+def _is_plain(root: Path, git_root: Path | None) -> bool:
+    if (root / FILE).is_file():
+        return False
+    # Whoever keeps an Obsidian vault in git has not asked for a build tool in it; `headwater init` does.
+    return git_root is None or ((root / VAULT_MARK).is_dir() and not (root / STATE).is_dir())
 
 
 def find_root(folder: Path) -> Path:
@@ -119,7 +131,31 @@ def find_root(folder: Path) -> Path:
             return candidate
         if candidate.name == STATE:  # inside our own state: the workspace is what holds it
             return find_root(candidate.parent)
-    return top_level(folder) or folder
+    top = top_level(folder)
+    if (
+        top is not None
+        and top.name in (HIDDEN_STORE, VISIBLE_STORE)
+        and (top / ".git").is_file()
+        and top_level(top.parent) is not None
+    ):
+        # Notes on a branch of their own, checked out inside the project: they belong to its workspace.
+        return find_root(top.parent)
+    return top or _around_notes(folder) or folder
+
+
+def _around_notes(folder: Path) -> Path | None:
+    """The nearest folder at or above `folder` that notes make a project of; the user's home only when it is asked for itself."""
+    home = Path.home()
+    for candidate in (folder, *folder.parents):
+        if candidate == home and candidate != folder:
+            return None
+        if any((candidate / name).is_dir() for name in (HIDDEN_STORE, VAULT_MARK)):
+            return candidate
+        if candidate.name == VISIBLE_STORE and (candidate / "config.toml").is_file():
+            return candidate.parent
+        if (candidate / VISIBLE_STORE / "config.toml").is_file():
+            return candidate
+    return None
 
 
 def _local_folder(chosen: str | Path) -> Path:
@@ -151,7 +187,7 @@ def _open_folder(root: Path, git_root: Path | None) -> Workspace:
     )
 
 
-def _open_plain(root: Path) -> Workspace:
+def _open_plain(root: Path, git_root: Path | None) -> Workspace:
     kept = _kept_for(str(root))
     state, local = kept / "state", kept / LOCAL
     text = open_storage(root, state=kept / "text")
@@ -162,7 +198,7 @@ def _open_plain(root: Path) -> Workspace:
         local=local,
         config=load_config(text, local),
         is_plain=True,
-        git_root=None,
+        git_root=git_root,
     )
 
 

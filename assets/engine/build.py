@@ -234,7 +234,7 @@ class Builder:
         return self._outcome(standing, result, record, pictures=made.pictures, rescued=tuple(rescued), reasons=why)
 
     def _drop_superseded(self, standing: Standing) -> None:
-        """Delete what the artifact left where its outputs lay before, when a store is laid out anew; not what was changed since."""
+        """Delete what lies where the outputs lay before the store was laid out anew, but for what was changed since."""
         if standing.record is None:
             return
         places = {output.place for output in standing.node.recipe.outputs}

@@ -91,7 +91,8 @@ def entries_in(storage: Storage) -> Iterator[CacheEntry]:
 
 def placed(entry: CacheEntry, recipe: Recipe) -> CacheEntry:
     """The entry with its outputs where the recipe has them: stores of one kind may be laid out differently and share a build."""
-    if all(output.place is recipe.outputs[0].place for output in (*recipe.outputs, *entry.outputs)):
+    places = {output.place for output in recipe.outputs} | {output.place for output in entry.outputs}
+    if len(places) == 1:
         return entry
     found = []
     for output in entry.outputs:

@@ -71,8 +71,8 @@ class Verdict(StrEnum):
 def decide(ownership: Ownership, policy: Policy, confirm: Confirm, plan: str, *, derived: bool = False) -> Verdict:
     """The whose-file table for replacing: one cell per ownership and way of running.
 
-    A yes (`--yes`, the plan's digest, or the answer at a terminal) turns ASK into REPLACE or RESCUE. What the text's format itself
-    says is `derived` needs none (docs/adr/0011).
+    A yes (`--yes`, the plan's digest, or the answer at a terminal) turns ASK into REPLACE or RESCUE. What the text's format
+    itself says is `derived` needs none (docs/adr/0011).
     """
     agreed = policy.yes or plan in policy.confirm
     if ownership in (Ownership.NOTHING, Ownership.EQUAL):

@@ -78,8 +78,8 @@ KIND = Kind(
         Setting(
             "layout",
             None,
-            "How the store is laid out, where its folder does not tell: `qipu` (config.toml, notes/, mocs/), `vault` (Obsidian) or "
-            "`folder` (any folder of Markdown).",
+            "How the store is laid out, where its folder does not tell: `qipu` (config.toml, notes/, mocs/), `vault` (Obsidian) "
+            "or `folder` (any folder of Markdown).",
             choices=("qipu", "vault", "folder"),
         ),
     ),

@@ -102,12 +102,7 @@ def findings(paths: Sequence[Path], storage: Storage, root: str, settings: Mappi
 
     with closing(connect(paths[0])) as connection:
         rows = connection.execute("SELECT rule, severity, path, message, line, col, fix, value FROM findings").fetchall()
-    return [
-        Finding(
-            row["rule"], Severity(row["severity"]), row["path"], row["message"], row["line"], row["col"], row["fix"], row["value"]
-        )
-        for row in rows
-    ]
+    return [Finding(row[0], Severity(row[1]), *row[2:]) for row in rows]
 
 
 def _looks_like_qipu(storage: Storage, root: str) -> bool:

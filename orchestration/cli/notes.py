@@ -24,6 +24,6 @@ SECTIONS: dict[str, tuple[str, ...]] = {
 def notes() -> None:
     """Notes as linked Markdown: search, follow and mend them; the files are the truth, the index is derived.
 
-    Commands work on the notes store around the current folder, else on the only one of the workspace; --store names another, or any
-    folder of Markdown.
+    Commands work on the notes store around the current folder, else on the only one of the workspace; --store names another, or
+    any folder of Markdown.
     """

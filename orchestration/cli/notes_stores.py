@@ -28,8 +28,8 @@ store_option = click.option(
     metavar="NAME|FOLDER",
     envvar="QIPU_STORE",
     show_envvar=True,
-    help="The notes store by name or folder, relative to --root, when it is not the one around here. A folder that is no store yet "
-    "is read as one.",
+    help="The notes store by name or folder, relative to --root, when it is not the one around here. A folder that is no store "
+    "yet is read as one.",
 )
 note_argument = click.argument("note")
 """One note: its id, path, title, alias, or the beginning of its id that no other shares."""
@@ -52,8 +52,8 @@ def chosen_format(app: App, given: str | None) -> str:
 def chosen_store(app: App, selector: str | None) -> Store:
     """The store that is meant; `app` works in its workspace afterwards.
 
-    A folder is the store that lies in it or whose project it is, else it is taken as a store of its own for this command. Without a
-    selector it is the store around the current folder, else the only one. Raises UsageError naming the choices.
+    A folder is the store that lies in it or whose project it is, else it is taken as a store of its own for this command. Without
+    a selector it is the store around the current folder, else the only one. Raises UsageError naming the choices.
     """
     if selector is None:
         return app.store(KIND)
@@ -112,7 +112,8 @@ def _store_at(app: App, folder: Path) -> Store:
 
 
 def opened(app: App, selector: str | None = None) -> OpenedNotes:
-    """The store that is meant, with its index up to date. Raises UsageError naming the choices, and what keeps it from being read."""
+    """The store that is meant, with its index up to date. Raises UsageError naming the choices, or what keeps it from being
+    read."""
     from assets.notes.opened import open_notes
 
     store = chosen_store(app, selector)

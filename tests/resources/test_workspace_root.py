@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from resources.config import DEFAULT_CACHE_SIZE, Config, cache_folder, load_config, parse_size
 from resources.locks import LockTimeout, file_lock, lock_file_name
 from resources.storage import open_storage
-from resources.workspace import Workspace, open_workspace
+from resources.workspace import Workspace, is_plain, open_workspace
 from schemas.errors import HeadwaterError, UsageError
 
 
@@ -72,6 +73,70 @@ def test_without_configuration_the_root_is_the_checkout_then_the_folder(tmp_path
     (tmp_path / "plain" / "a").mkdir(parents=True)
     plain = open_workspace(tmp_path / "plain" / "a")
     assert (plain.root.local_root, plain.is_plain, plain.git) == (tmp_path / "plain" / "a", True, None)
+
+
+def test_without_checkout_the_root_is_the_project_that_holds_notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = tmp_path / "project"
+    (project / ".qipu/notes/deep").mkdir(parents=True)
+    (project / "src/deep").mkdir(parents=True)
+    vault = tmp_path / "vault"
+    (vault / ".obsidian").mkdir(parents=True)
+    (vault / "areas/home").mkdir(parents=True)
+    visible = tmp_path / "visible"
+    (visible / "qipu/notes").mkdir(parents=True)
+    (visible / "qipu/config.toml").write_text("version = 1\n")
+    (visible / "src").mkdir()
+    for start in (project, project / "src/deep", project / ".qipu", project / ".qipu/notes/deep"):
+        assert open_workspace(start).root.local_root == project
+    assert open_workspace(vault / "areas/home").root.local_root == vault
+    for start in (visible / "src", visible / "qipu", visible / "qipu/notes"):
+        assert open_workspace(start).root.local_root == visible
+    assert open_workspace(project).is_plain
+    # Notes in one's home do not make a workspace of everything below it.
+    monkeypatch.setenv("HOME", str(project))
+    assert open_workspace(project / "src").root.local_root == project / "src"
+    assert open_workspace(project).root.local_root == project
+
+
+def test_notes_above_a_checkout_are_not_its_own(tmp_path: Path) -> None:
+    """Case 3 departs from qipu: the bounds of a workspace decide, not a list of project files."""
+    (tmp_path / "outer/.qipu").mkdir(parents=True)
+    repository = checkout(tmp_path / "outer/repo")
+    assert open_workspace(repository).root.local_root == repository
+    (tmp_path / "outer/rust").mkdir()
+    (tmp_path / "outer/rust/Cargo.toml").write_text("")
+    assert open_workspace(tmp_path / "outer/rust").root.local_root == tmp_path / "outer"
+
+
+def test_not_one_byte_appears_in_a_vault_that_is_a_checkout(tmp_path: Path) -> None:
+    root = checkout(tmp_path / "vault")
+    (root / ".obsidian").mkdir()
+    before = listing(root)
+    workspace = open_workspace(root)
+    use(workspace)
+    assert listing(root) == before
+    assert (workspace.is_plain, workspace.git_root, is_plain(root)) == (True, root, True)
+    # Whoever asks for a workspace gets one, and whoever had one keeps it.
+    (root / ".headwater").mkdir()
+    assert not open_workspace(root).is_plain
+    shutil.rmtree(root / ".headwater")
+    configured(root)
+    assert not open_workspace(root).is_plain
+    assert not is_plain(root)
+
+
+def test_notes_on_a_branch_of_their_own_belong_to_the_project_around_them(tmp_path: Path) -> None:
+    outer = checkout(tmp_path / "repo")
+    store = outer / "sub/.qipu"
+    (store / "notes").mkdir(parents=True)
+    (store / ".git").write_text("gitdir: ../../.git/worktrees/qipu\n")
+    for start in (store, store / "notes", outer / "sub"):
+        assert open_workspace(start).root.local_root == outer
+    # A worktree of any other name is a checkout like every other.
+    other = outer / "trees/feature"
+    other.mkdir(parents=True)
+    (other / ".git").write_text("gitdir: ../../.git/worktrees/feature\n")
+    assert open_workspace(other).root.local_root == other
 
 
 def test_state_lies_in_a_folder_git_ignores(tmp_path: Path) -> None:
