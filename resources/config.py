@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from resources.storage import check_url, is_url
 from resources.storage.base import Storage
 from schemas.errors import HeadwaterError
 from schemas.oid import bytes_oid
@@ -57,7 +58,8 @@ class Config:
 def load_config(storage: Storage, local_state: Path | None) -> Config:
     """The configuration of the workspace at `storage`; `local_state` is the folder the parsed form is kept in.
 
-    Raises InvalidText for a file that breaks the rules, NewerFormat for one of a later version.
+    Raises InvalidText for a file that breaks the rules, NewerFormat for one of a later version, UsageError (rule `url-…`) for
+    a remote cache that cannot be meant.
     """
     try:
         data = storage.read(FILE, limit=_SIZE_LIMIT)
@@ -105,6 +107,11 @@ def _keep(local_state: Path | None, oid: str, value: dict[str, Any]) -> None:
 def _with_environment(value: Mapping[str, Any], oid: str | None) -> Config:
     workspace, cache = value.get("workspace", {}), value.get("cache", {})
     size = cache.get("max_size", DEFAULT_CACHE_SIZE)
+    given = os.environ.get("HEADWATER_REMOTE_CACHE")
+    remote = given or cache.get("remote")
+    if remote and is_url(remote):
+        # Said once and before any work; every build that looks into the remote would fail.
+        check_url(remote, "HEADWATER_REMOTE_CACHE" if given else f"[cache] remote in {FILE}")
     stores = {
         name: StoreConfig(name, store["kind"], _folder(store.get("path", ".")), store.get("settings", {}), store.get("confirm"))
         for name, store in sorted(value.get("stores", {}).items())
@@ -114,7 +121,7 @@ def _with_environment(value: Mapping[str, Any], oid: str | None) -> Config:
         owner=workspace.get("owner"),
         exclude=tuple(workspace.get("exclude", ())),
         cache_max_size=size if isinstance(size, int) else parse_size(size),
-        cache_remote=os.environ.get("HEADWATER_REMOTE_CACHE") or cache.get("remote"),
+        cache_remote=remote,
         stores=stores,
         verify_schedule=value.get("schedule", {}).get("verify"),
         oid=oid,

@@ -53,6 +53,10 @@ class ObjectStore:
         found = self.storage.stat(self.path(oid))
         return None if found is None else found.size
 
+    def modified(self, oid: str) -> int | None:
+        """When the object was put, in nanoseconds since 1970; None when it is not there."""
+        return self.storage.modified(self.path(oid))
+
     def get(self, oid: str, *, limit: int | None = None) -> bytes:
         """The verified bytes. Raises FileNotFoundError, or RottenObject (rule `object-rotten`)."""
         data = self.storage.read(self.path(oid), limit=limit)

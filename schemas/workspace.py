@@ -20,7 +20,7 @@ VERSION = 1
 
 _CRON_FIELD = re.compile(r"[\w*/,-]+\Z")
 _SIZE = re.compile(r"\s*[0-9]+(\.[0-9]+)?\s*(B|KB|MB|GB|TB|KiB|MiB|GiB|TiB)?\s*\Z")
-_URL_PASSWORD = re.compile(r"[a-z][a-z0-9+.-]*://[^/@]*:[^/@]*@", re.IGNORECASE)
+_URL_CREDENTIALS = re.compile(r"[a-z][a-z0-9+.-]*://[^/@]*@", re.IGNORECASE)
 
 
 def _relative(path: str) -> str:
@@ -47,9 +47,11 @@ def _cron(text: str) -> str:
     return text
 
 
-def _no_password(url: str) -> str:
-    if _URL_PASSWORD.match(url):
-        raise ValueError("the URL holds a password; give it through the environment or the provider's own configuration")
+def _no_credentials(url: str) -> str:
+    if _URL_CREDENTIALS.match(url):
+        raise ValueError(
+            "the URL holds a name or password; give them through the environment or the provider's own configuration"
+        )
     return url
 
 
@@ -75,7 +77,7 @@ class CacheSection(_Table):
     max_size: Annotated[int | str, AfterValidator(_size)] = Field(
         default="10 GiB", description="How much the local build cache may hold: bytes, or a number with a unit such as `10 GiB`."
     )
-    remote: Annotated[str, AfterValidator(_no_password)] | None = Field(
+    remote: Annotated[str, AfterValidator(_no_credentials)] | None = Field(
         default=None, description="Where results are shared: any fsspec URL, such as `s3://bucket/prefix`."
     )
 

@@ -20,7 +20,7 @@ from assets.engine.provenance import Provenance, Records
 from assets.engine.publish import Publisher
 from assets.engine.recipe import Kind, Recipe
 from assets.engine.scan import SourceState
-from assets.engine.scratch import sweep
+from assets.engine.scratch import sweep, trim_copies, used_copy
 from assets.engine.select import select as select_refs
 from assets.engine.share import SharedCache
 from assets.engine.standing import Observer
@@ -112,10 +112,14 @@ class Engine:
         node, record = self.observer.graph.node(ref), self.records.read(ref)
         if record is None:
             raise HeadwaterError(f"{ref} was never built", rule="artifact-missing", fix=f"run `headwater build {ref.word}`")
-        digits = record.output_digest.partition(":")[2]
-        return self.places.local_outputs(
-            node.store, node.recipe, self.workspace.local / "fetched" / digits, self.expanded(record)
-        )
+        copy = self.workspace.local / "fetched" / record.output_digest.partition(":")[2]
+        known = copy.exists()
+        paths = self.places.local_outputs(node.store, node.recipe, copy, self.expanded(record))
+        if copy.exists():
+            used_copy(copy)
+            if not known:
+                trim_copies(copy.parent)
+        return paths
 
     def close(self) -> None:
         """Close the caches; the engine may be used again afterwards."""

@@ -15,6 +15,7 @@ from assets.engine.places import MANIFEST, Key, Places, Present, Spot
 from assets.engine.provenance import OutputFile, Provenance
 from assets.engine.publish import Publication, Publisher
 from assets.engine.recipe import Recipe
+from assets.engine.scratch import scratch_path
 from schemas.errors import InputChanged
 
 if TYPE_CHECKING:
@@ -50,7 +51,10 @@ class PointerPlaces(Places):
             target = fetched / output.path
             if not target.exists():
                 target.parent.mkdir(parents=True, exist_ok=True)
-                self.workspace.objects.fetch(output.oid, target)
+                # Under its own name only once it is whole: what lies there later counts as the object.
+                partial = scratch_path(fetched.parent, "part")
+                self.workspace.objects.fetch(output.oid, partial)
+                partial.replace(target)
         for declared in recipe.outputs:
             if declared.folder:
                 (fetched / declared.path).mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@ The table that decides is `assets.engine.ownership`; here it is put into words a
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from assets.engine.make import Made, Maker
 from assets.engine.model import Difference, Ownership, Policy, Question, Ref
@@ -56,14 +57,24 @@ class Questions:
                 return None if question is None or question.difference.equal else question
             self.checks.refuse_blocking(standing)
             with self.maker.scratch(ref) as folder:
-                made = self.maker.make(standing, standing.fingerprint, Policy(), _silent, folder)
+                made = self._made(standing, standing.fingerprint, folder)
+                if made is None:
+                    return None
                 whose = classify(standing.present, standing.record, made.oids())
                 same = all_equal(whose) or self.same_content(standing.node.recipe, standing, made, whose)
             ownership = worst(whose)
             foreign = ownership in (Ownership.EDITED, Ownership.UNKNOWN)
             return self.question(standing, ownership, plan) if foreign and not same else None
+        except (HeadwaterError, OSError):
+            # What is wrong with text, inputs or disk is told by the build itself; here there is only nothing to ask.
+            return None
+
+    def _made(self, standing: Standing, fingerprint: str, folder: Path) -> Made | None:
+        """What a build would make; None where the recipe fails, whatever its libraries raise: the build makes the same, and its
+        outcome carries the error."""
+        try:
+            return self.maker.make(standing, fingerprint, Policy(), _silent, folder)
         except Exception:
-            # What is wrong is told by the build itself; here there is only nothing to ask.
             return None
 
     def _difference(self, standing: Standing) -> Difference:

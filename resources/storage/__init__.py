@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from resources.storage.base import Storage
 from schemas.errors import UsageError
@@ -34,11 +34,25 @@ def open_storage(root: str | Path, *, state: Path | None = None) -> Storage:
         from resources.storage.local import LocalStorage
 
         return LocalStorage(root, state=state)
+    parts = check_url(root)
+    if parts.scheme == "file":
+        from resources.storage.local import LocalStorage
+
+        return LocalStorage(Path(unquote(parts.path)), state=state)
+    from resources.storage.remote import FsspecStorage
+
+    return FsspecStorage(root, state=state)
+
+
+def check_url(root: str, given_by: str = "") -> SplitResult:
+    """The parts of a URL that `open_storage` can open; nothing is opened. `given_by` says where it stands, for the message,
+    in which the URL itself never appears. Raises UsageError as `open_storage` does."""
+    lead = f"{given_by}: " if given_by else ""
     try:
         parts = urlsplit(root)
     except ValueError as error:
-        raise UsageError("the URL is malformed", rule="url-malformed", fix="write s3://bucket/prefix") from error
-    shown = f"{parts.scheme}://…"
+        raise UsageError(f"{lead}the URL is malformed", rule="url-malformed", fix="write s3://bucket/prefix") from error
+    shown = f"{lead}{parts.scheme}://…"
     if "@" in parts.netloc:
         raise UsageError(
             f"{shown} holds credentials",
@@ -47,14 +61,8 @@ def open_storage(root: str | Path, *, state: Path | None = None) -> Storage:
         )
     if parts.query or parts.fragment:
         raise UsageError(f"{shown} has a query or fragment", rule="url-malformed", fix="write s3://bucket/prefix")
-    if parts.scheme == "file":
-        from resources.storage.local import LocalStorage
-
-        if parts.netloc not in ("", "localhost"):
-            raise UsageError(f"{root!r} names another machine", rule="url-malformed", fix="write file:///absolute/path")
-        return LocalStorage(Path(unquote(parts.path)), state=state)
-    if parts.scheme in ("s3", "memory"):
-        from resources.storage.remote import FsspecStorage
-
-        return FsspecStorage(root, state=state)
-    raise UsageError(f"{parts.scheme}:// is not supported", rule="url-scheme", fix=f"use one of {', '.join(SCHEMES)}")
+    if parts.scheme == "file" and parts.netloc not in ("", "localhost"):
+        raise UsageError(f"{shown} names another machine", rule="url-malformed", fix="write file:///absolute/path")
+    if parts.scheme not in SCHEMES:
+        raise UsageError(f"{lead}{parts.scheme}:// is not supported", rule="url-scheme", fix=f"use one of {', '.join(SCHEMES)}")
+    return parts

@@ -45,6 +45,7 @@ class Backend(Protocol):
         ...
 
     def head(self, key: str) -> tuple[int, str] | None: ...
+    def modified(self, key: str) -> int | None: ...
     def get(self, key: str, limit: int | None = None) -> tuple[bytes | None, int, str]:
         """Bytes (None when longer than `limit`), size and version; raises FileNotFoundError."""
         ...
@@ -99,6 +100,10 @@ class S3Backend:
     def head(self, key: str) -> tuple[int, str] | None:
         found = self._found(key)
         return None if found is None else (found["ContentLength"], found["ETag"])
+
+    def modified(self, key: str) -> int | None:
+        found = self._found(key)
+        return None if found is None else int(found["LastModified"].timestamp()) * 1_000_000_000
 
     def _found(self, key: str) -> dict[str, Any] | None:
         try:
@@ -321,6 +326,12 @@ class MemoryBackend:
         except (FileNotFoundError, IsADirectoryError):
             return None
         return len(data), blake3(data).hexdigest(8)
+
+    def modified(self, key: str) -> int | None:
+        try:
+            return int(self.fs.modified(self._at(key)).timestamp() * 1e9)
+        except FileNotFoundError:
+            return None
 
     def get(self, key: str, limit: int | None = None) -> tuple[bytes | None, int, str]:
         data: bytes = self.fs.cat_file(self._at(key))

@@ -80,6 +80,10 @@ class Storage(Protocol):
         """The file's stat, or None when no regular file lies there."""
         ...
 
+    def modified(self, path: str) -> int | None:
+        """When the file was last written, in nanoseconds since 1970 by the store's own clock; None when it is gone."""
+        ...
+
     def read(self, path: str, *, limit: int | None = None) -> bytes:
         """The whole file; raises HeadwaterError (rule `file-too-large`) past `limit` bytes."""
         ...

@@ -126,6 +126,10 @@ class LocalStorage:
             return None
         return _file_stat(path, status) if stat.S_ISREG(status.st_mode) else None
 
+    def modified(self, path: str) -> int | None:
+        found = self.stat(path)
+        return None if found is None else found.mtime_ns
+
     def read(self, path: str, *, limit: int | None = None) -> bytes:
         with self.open(path) as file:
             if limit is None:

@@ -86,6 +86,9 @@ class FsspecStorage:
         found = self.backend.head(_key(path))
         return None if found is None else FileStat(path, found[0], version=found[1])
 
+    def modified(self, path: str) -> int | None:
+        return self.backend.modified(_key(path))
+
     def read(self, path: str, *, limit: int | None = None) -> bytes:
         data, _size, _version = self.backend.get(_key(path), limit)
         if data is None:

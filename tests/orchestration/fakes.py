@@ -16,7 +16,7 @@ from assets.engine.fingerprint import code_version
 from assets.engine.model import Difference, Outcome, Policy, Progress, Ref, Result, Store
 from assets.engine.recipe import Input, Kind, Lazy, Output, Recipe, Source
 from assets.engine.scan import SourceState
-from assets.engine.verify import Verification
+from assets.engine.verify import Verification, Verified
 from schemas.errors import HeadwaterError, Refused
 from schemas.findings import Finding
 from schemas.oid import json_oid
@@ -97,7 +97,13 @@ class FakeEngine:
 
     def verify(self, select: Sequence[str] = ()) -> list[Any]:
         return [
-            Verification(Ref("plain", name.split("/")[1], "base"), self.reproduces, self.differences, BASE.reproducibility, 0.1)
+            Verification(
+                Ref("plain", name.split("/")[1], "base"),
+                Verified.EQUAL if self.reproduces else Verified.DIFFERS,
+                self.differences,
+                BASE.reproducibility,
+                0.1,
+            )
             for name in select
         ]
 

@@ -165,6 +165,7 @@ def test_a_whole_headwater_toml() -> None:
         ('max_size = "2.5 GiB"', 'max_size = "lots"', "model-value", (9, 12), "size"),
         ('max_size = "2.5 GiB"', "max_size = -1", "model-value", (9, 12), "size"),
         ('remote = "s3://bucket/prefix"', 'remote = "s3://me:secret@host/x"', "model-value", (10, 10), "password"),
+        ('remote = "s3://bucket/prefix"', 'remote = "s3://me@host/x"', "model-value", (10, 10), "name or password"),
         ('kind = "tables"', "", "model-missing-key", (12, 9), "kind"),
         ('path = "data/city"', 'path = "../city"', "model-value", (14, 8), ".."),
         ('path = "data/city"', 'path = "/city"', "model-value", (14, 8), "absolute"),

@@ -7,11 +7,12 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from assets.engine.cache import CacheEntry, entries_in, entry_path, fits, parse_entry
+from assets.engine.cache import GRACE, CacheEntry, entries_in, entry_path, fits, parse_entry
 from assets.engine.engine import Engine
 from assets.engine.model import Outcome, Policy, Ref, Result
 from assets.engine.provenance import OutputFile
@@ -182,16 +183,35 @@ def test_gc_trims_and_deletes_what_nothing_names(root: Path) -> None:
     engine_on(root).build()
     engine = engine_on(root)
     loose = engine.workspace.objects.put(b"named by nothing")
-    assert engine.cache.gc(dry_run=True) == (1, 16)
+    assert engine.cache.gc(dry_run=True, grace=0) == (1, 16)
     assert engine.workspace.objects.has(loose)
-    assert engine.cache.gc() == (1, 16)
+    assert engine.cache.gc(grace=0) == (1, 16)
     assert not engine.workspace.objects.has(loose)
-    dry = engine.cache.gc(max_size=10, dry_run=True)
+    dry = engine.cache.gc(max_size=10, dry_run=True, grace=0)
     assert engine.cache.stats().entries == 5
-    assert engine.cache.gc(max_size=10) == dry
+    assert engine.cache.gc(max_size=10, grace=0) == dry
     assert engine.cache.stats().size <= 10
-    engine.cache.gc(max_size=0)
+    engine.cache.gc(max_size=0, grace=0)
     assert (engine.cache.stats().entries, engine.cache.stats().size) == (0, 0)
+
+
+def test_gc_leaves_what_is_younger_than_its_grace(root: Path) -> None:
+    """What a builder has kept a moment ago stays, entry and objects, also where the cap asks for it; what is older goes."""
+    engine_on(root).build()
+    engine = engine_on(root)
+    loose = engine.workspace.objects.put(b"named in a moment")
+    held = engine.cache.stats()
+    assert engine.cache.gc(max_size=0, dry_run=True) == (0, 0)
+    assert engine.cache.gc(max_size=0) == (0, 0)
+    assert engine.cache.stats() == held
+    upper = engine.provenance(UPPER)
+    assert upper is not None
+    hours_ago = time.time() - GRACE - 60
+    for path in (engine.workspace.objects.path(loose), entry_path(upper.fingerprint)):
+        os.utime(root / ".headwater" / path, (hours_ago, hours_ago))
+    assert engine.cache.gc(max_size=0) == (1, 17)
+    assert not engine.build_cache.holds(upper.fingerprint)
+    assert engine.cache.stats().entries == held.entries - 1
 
 
 def test_a_build_without_the_cache_neither_reads_nor_writes_it(root: Path) -> None:

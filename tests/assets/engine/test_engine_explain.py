@@ -9,6 +9,8 @@ import pytest
 
 from assets.engine import fingerprint
 from assets.engine.model import Freshness, Policy, Ref
+from assets.engine.verify import Verified
+from schemas.errors import HeadwaterError
 from tests.assets.engine import kinds
 from tests.assets.engine.workspaces import engine_on, write
 
@@ -114,12 +116,30 @@ def test_verify_reads_the_bytes_and_not_the_stat_cache(root: Path) -> None:
 
 
 def test_verify_says_what_is_not_up_to_date_or_missing(root: Path) -> None:
-    assert engine_on(root).verify(["*/upper"])[0].differences == ("it was not built yet",)
+    (never,) = engine_on(root).verify(["*/upper"])
+    assert (never.result, never.ok, never.differences) == (Verified.MISSING, False, ("it was not built yet",))
+    assert never.to_json()["result"] == "missing"
     engine_on(root).build()
     write(root, {"a/words/one.txt": "1"})
-    assert engine_on(root).verify(["*/upper"])[0].differences == (
-        "it is not up to date: the source words changed: words/one.txt",
-    )
+    (stale,) = engine_on(root).verify(["*/upper"])
+    assert stale.result is Verified.STALE
+    assert stale.differences == ("it is not up to date: the source words changed: words/one.txt",)
+    write(root, {"a/words/one.txt": "one"})
+    (root / "a/upper.txt").unlink()
+    assert engine_on(root).verify(["*/upper"])[0].result is Verified.MISSING
+    engine_on(root).build()
+    (root / "a/upper.txt").write_text("edited")
+    assert engine_on(root).verify(["*/upper"])[0].result is Verified.DIFFERS
+
+
+def test_verify_says_that_an_artifact_cannot_be_built_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_self: object, _role: str, _path: str) -> bytes:
+        raise HeadwaterError("the library is gone")
+
+    engine_on(root).build()
+    monkeypatch.setattr(kinds.View, "read", broken)
+    (failed,) = engine_on(root).verify(["*/upper"])
+    assert (failed.result, failed.differences) == (Verified.FAILED, ("it cannot be built: the library is gone",))
 
 
 def test_a_database_adopted_with_other_bytes_verifies_by_its_content(root: Path) -> None:

@@ -13,8 +13,9 @@ import pytest
 from assets.engine.model import Freshness, Outcome, Ownership, Policy, Question, Ref, Result
 from assets.engine.ownership import Verdict, decide, plan_digest
 from assets.engine.places import Present
+from assets.engine.questions import Questions
 from assets.engine.recipe import Confirm, Place
-from schemas.errors import Refused
+from schemas.errors import HeadwaterError, Refused
 from tests.assets.engine import kinds
 from tests.assets.engine.workspaces import engine_on, write
 
@@ -59,6 +60,14 @@ def test_the_table(owner: Ownership, policy: Policy, confirm: Confirm, verdict: 
 def test_a_yes_allows_everything_but_rescues_what_is_not_ours(owner: Ownership, policy: Policy) -> None:
     foreign = owner in (Ownership.EDITED, Ownership.UNKNOWN)
     assert decide(owner, policy, Confirm.ALWAYS, PLAN) is (Verdict.RESCUE if foreign else Verdict.REPLACE)
+
+
+@pytest.mark.parametrize(("owner", "policy", "confirm", "verdict"), TABLE)
+def test_the_table_for_what_the_format_says_is_derived(
+    owner: Ownership, policy: Policy, confirm: Confirm, verdict: Verdict
+) -> None:
+    foreign = owner in (Ownership.EDITED, Ownership.UNKNOWN)
+    assert decide(owner, policy, confirm, PLAN, derived=True) is (Verdict.RESCUE if foreign else verdict)
 
 
 def test_a_yes_to_another_plan_is_no_yes() -> None:
@@ -335,6 +344,35 @@ def test_questions_are_only_asked_where_something_would_be_lost(root: Path) -> N
     assert engine_on(root).questions() == []  # it equals what would be built
     write(root, {"a/words/one.txt": "1"})
     assert [str(question.ref) for question in engine_on(root).questions()] == ["letters/a/upper", "letters/a/database"]
+
+
+def test_what_keeps_a_question_from_being_foreseen_is_left_to_the_build_and_an_error_of_ours_is_not_hidden(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine_on(root).build()
+    write(root, {"a/words/one.txt": "1", "a/upper.txt": "mine"})
+
+    def broken(_view: object) -> None:
+        raise RuntimeError("the recipe's library gave up")
+
+    monkeypatch.setitem(kinds.HOOKS, "upper", broken)
+    assert engine_on(root).questions(["*/upper"]) == []
+    outcome = build(root, UPPER)
+    assert (outcome.result, outcome.reasons) == (Result.FAILED, ("RuntimeError: the recipe's library gave up",))
+    monkeypatch.delitem(kinds.HOOKS, "upper")
+
+    def raising(error: Exception) -> None:
+        def question(*_arguments: object) -> None:
+            raise error
+
+        monkeypatch.setattr(Questions, "question", question)
+
+    for known in (HeadwaterError("the disk is full"), PermissionError(13, "denied")):
+        raising(known)
+        assert engine_on(root).questions(["*/upper"]) == []
+    raising(KeyError("an error of ours"))
+    with pytest.raises(KeyError):
+        engine_on(root).questions(["*/upper"])
 
 
 # adopt and clean

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
+from assets.engine.cache import GRACE, CacheEntry, entry_path
 from assets.engine.engine import Engine
 from assets.engine.model import Freshness, Outcome, Policy, Ref, Result
-from assets.engine.recipe import Kind
+from assets.engine.provenance import OutputFile
+from assets.engine.recipe import Kind, Place
 from resources.storage import open_storage
 from resources.storage.base import Storage
 from resources.workspace import open_workspace
+from schemas.canonical import canonical_json
 from tests.assets.engine import item_kinds, kinds
 
 UPPER = Ref("letters", "a", "upper")
@@ -143,10 +147,29 @@ def test_the_cache_never_deletes_what_a_pointer_names(url: str) -> None:
     old = engine(url).provenance(UPPER)
     storage.write("a/words/one.txt", b"uno")
     engine(url).build(["*/upper"])
-    engine(url).cache.gc(max_size=0)
+    engine(url).cache.gc(max_size=0, grace=0)
     assert old is not None
     assert not engine(url).workspace.objects.has(old.output_digest)
     assert engine(url).output_paths(UPPER)[0].read_text() == "UNO|TWO"
+    assert engine(url).status(["*/upper"])[0].freshness is Freshness.FRESH
+
+
+def test_what_another_builder_has_just_put_is_not_collected(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between its objects and its pointer, a builder on another machine has only their age to protect them."""
+    letters(url)
+    engine(url).build(["*/upper"])
+    put_by_another = engine(url).workspace.objects.put(b"the pointer to this comes in a moment")
+    assert engine(url).cache.gc() == (0, 0)
+    cache = engine(url).build_cache
+    entry = CacheEntry("blake3:" + "1" * 64, (OutputFile(Place.STORE, "upper.txt", put_by_another, 37),), put_by_another)
+    cache.storage.write(entry_path(entry.fingerprint), canonical_json(entry.to_json()))
+    (cache.workspace.local / "cache.sqlite").unlink()
+    assert entry.fingerprint in cache.trim(0)
+    assert engine(url).workspace.objects.has(put_by_another)
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + GRACE + 60)
+    assert engine(url).cache.gc() == (1, 37)
+    assert not engine(url).workspace.objects.has(put_by_another)
     assert engine(url).status(["*/upper"])[0].freshness is Freshness.FRESH
 
 

@@ -374,6 +374,34 @@ def test_values_json_cannot_hold_are_written_as_text() -> None:
     assert plain(dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=eastern)) == "2026-01-02T08:04:05Z"
 
 
+def test_catalogs_that_a_query_fetched_are_swept() -> None:
+    from assets.engine.scratch import COPIES_AGE
+    from orchestration.cli.app import App
+    from orchestration.cli.query import refreshed_catalog
+    from resources.storage import open_storage
+
+    url = "memory://queries"
+    storage = open_storage(url)
+    storage.write("p/project.yaml", b"version: 1\ntables:\n  t: {columns: {id: {type: integer}}, primary_key: [id]}\n")
+    storage.write("p/data/t.csv", b"id\n1\n")
+
+    def fetched() -> Path:
+        app = App(root=url)
+        try:
+            return refreshed_catalog(app)
+        finally:
+            app.close()
+
+    first = fetched()
+    assert fetched() == first
+    long_ago = time.time() - COPIES_AGE - 60
+    os.utime(first, (long_ago, long_ago))
+    storage.write("p/data/t.csv", b"id\n1\n2\n")
+    second = fetched()
+    assert second != first
+    assert list(first.parent.iterdir()) == [second]
+
+
 # -- verify, adopt, clean, cache
 
 
@@ -387,6 +415,48 @@ def test_verify_tells_a_tampered_file_from_an_equal_one(run: Callable[..., Ran],
     assert bad.code == 1
     assert "differs  tables/pets/erd" in bad.out
     assert "equal    tables/pets/parquet" in bad.out
+    never = run("verify", "tables/pets/profile", "tables/pets/parquet")
+    assert never.code == 1
+    assert "missing  tables/pets/profile" in never.out
+    assert "2 artifacts: 1 equal, 1 missing" in never.out
+    assert [one["result"] for one in run("verify", "tables/pets/profile", "--json").records] == ["missing"]
+
+
+@pytest.mark.parametrize("word", ["abc", "yes", "blake3:abc", f"sha256:{'0' * 64}", f"blake3:{'0' * 64} "])
+def test_a_word_that_is_no_plan_digest_agrees_to_nothing_and_is_refused(
+    run: Callable[..., Ran], workspace: Path, word: str
+) -> None:
+    for group in ([], ["tables"]):
+        ran = run(*group, "build", "--confirm", word, "--json")
+        assert ran.code == 2
+        assert ran.records[-1]["error"]["rule"] == "confirm-digest"
+        assert "plan" in ran.records[-1]["error"]["fix"]
+    assert not (workspace / "pets/playground.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("url", "rule"),
+    [
+        ("s3://id:hidden@bucket/prefix", "url-credentials"),
+        ("s3://hidden@bucket/prefix", "url-credentials"),
+        ("https://hidden/prefix", "url-scheme"),
+        ("s3://bucket/prefix?token=hidden", "url-malformed"),
+    ],
+)
+def test_a_remote_cache_that_cannot_be_meant_is_said_once_and_at_once(
+    run: Callable[..., Ran], workspace: Path, monkeypatch: pytest.MonkeyPatch, url: str, rule: str
+) -> None:
+    """Not by every artifact of a build, and by name: nobody remembers what the environment holds."""
+    monkeypatch.setenv("HEADWATER_REMOTE_CACHE", url)
+    for command in ("status", "build"):
+        ran = run(command, "--json")
+        assert ran.code == 2
+        (record,) = ran.records
+        assert record["error"]["rule"] == rule
+        assert record["error"]["message"].startswith("HEADWATER_REMOTE_CACHE: ")
+        assert record["error"]["fix"]
+        assert "hidden" not in ran.out + ran.err
+    assert not (workspace / "pets/playground.db").exists()
 
 
 def test_clean_deletes_what_is_ours_and_keeps_what_was_edited(run: Callable[..., Ran], workspace: Path) -> None:
@@ -433,7 +503,7 @@ def test_the_cache_is_shared_through_a_remote(
     assert run("-C", other, "cache", "stats", "--json").records[0]["builds"] == 1
     plan = run("-C", other, "build", "--dry-run", "--json", "tables/pets/erd").records
     assert plan[0]["action"] == "restore"
-    assert run("-C", other, "cache", "gc", "--max-size", "0", "--json").records[0]["objects"] == 2
+    assert run("-C", other, "cache", "gc", "--max-size", "0", "--young", "--json").records[0]["objects"] == 2
     assert run("cache", "gc", "--max-size", "a lot").code == 2
 
 
@@ -448,15 +518,6 @@ def test_cache_verify_finds_a_damaged_object(run: Callable[..., Ran], workspace:
     ran = run("cache", "verify", "--json")
     assert (ran.code, len(ran.records)) == (1, 1)
     assert run("cache", "verify").code == 0
-
-
-def test_credentials_in_a_remote_are_not_printed(
-    run: Callable[..., Ran], workspace: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HEADWATER_REMOTE_CACHE", "s3://key:secret@bucket/prefix")
-    ran = run("cache", "stats")
-    assert "secret" not in ran.out
-    assert "s3://bucket/prefix" in ran.out
 
 
 # -- migrate

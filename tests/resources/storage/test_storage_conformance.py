@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -44,8 +45,18 @@ def test_a_second_write_replaces_and_changes_the_signature(storage: Storage) -> 
     assert first.signature != second.signature
 
 
+def test_a_file_says_when_it_was_written(storage: Storage) -> None:
+    before = time.time()
+    storage.write("f.txt", b"one")
+    written = storage.modified("f.txt")
+    assert written is not None
+    # Stores count whole seconds, and file systems ticks.
+    assert before - 2 <= written / 1e9 <= time.time() + 2
+
+
 def test_missing_files(storage: Storage) -> None:
     assert storage.stat("none/at/all") is None
+    assert storage.modified("none/at/all") is None
     assert paths(storage, "none") == []
     for act in (storage.read, storage.open, storage.digest):
         with pytest.raises(FileNotFoundError):
