@@ -15,8 +15,8 @@ from blake3 import blake3
 from schemas.canonical import canonical_json
 from schemas.errors import HeadwaterError
 
-HEX_LENGTHS = {"blake3": 64, "sha256": 64, "xxh3": 32}
-"""Hexadecimal digits per algorithm (xxh3 is the 128-bit form)."""
+HEX_LENGTHS = {"blake3": 64, "sha256": 64, "xxh3": 16}
+"""Hexadecimal digits per algorithm (xxh3 is the 64-bit form)."""
 
 _LOWER_HEX = re.compile(r"[0-9a-f]+\Z")
 _READ_SIZE = 1 << 20
