@@ -11,7 +11,7 @@ from typing import Any
 
 from blake3 import blake3
 
-from assets.notes.rows import digest_of
+from assets.notes.rows import Row, digest_of
 
 
 def index_digest(connection: Any) -> str:
@@ -32,3 +32,9 @@ def tree_digest(connection: Any, notes: Any) -> str:
     for path, digest in notes:
         whole.update(digest_of(path) + digest)
     return f"blake3:{whole.hexdigest()}"
+
+
+def links_digest(local: bytes, resolutions: list[Row], edges: list[Row], findings: list[Row]) -> bytes:
+    """The digest of a note: over that of its own rows; state, rule, spelling, target_path and candidates of each mention in
+    order; its edges as (path of the target, type, inline, mentions), sorted; and the findings of its links in order."""
+    return digest_of([local.hex(), resolutions, edges, findings])

@@ -42,7 +42,8 @@ def build(view: View, scratch: Scratch, parameters: Mapping[str, Any]) -> Summar
             relink.link_all(connection, read.config.ontology.known)
             write_settings_findings(connection, read.findings)
             write_search(connection)
-            return finish(connection, read)
+            summary = finish(connection, read)
+        return summary
     finally:
         connection.close()
 
@@ -99,16 +100,14 @@ def finish(connection: apsw.Connection, read: Reading) -> Summary:
     return _summary(connection, digest)
 
 
-def _summary(connection: apsw.Connection, digest: str) -> Summary:
+def _summary(connection: Any, digest: str) -> Summary:
     def count(query: str) -> int:
         found: int = connection.execute(query).fetchone()[0]
         return found
 
     counts = {name: count(f"SELECT count(*) FROM {name}") for name in ("notes", "mentions", "edges", "attachments", "findings")}
     counts["tags"] = count("SELECT count(DISTINCT folded) FROM tags")
-    states = dict(
-        connection.execute("SELECT state, count(*) FROM mentions WHERE state NOT IN ('resolved', 'self') GROUP BY state")
-    )
+    states = dict(connection.execute("SELECT state, count(*) FROM mentions GROUP BY state"))
     for state in ("broken", "broken-anchor", "ambiguous", "external", "attachment"):
         counts[state] = states.get(state, 0)
     outcomes = dict(connection.execute("SELECT outcome, count(*) FROM notes GROUP BY outcome"))

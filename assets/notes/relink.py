@@ -13,16 +13,18 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-import apsw
-
 from assets.notes import resolve
 from assets.notes.anchors import Anchors
+from assets.notes.digest import links_digest
+from assets.notes.groups import Groups
 from assets.notes.link_rules import COLUMNS, link_findings
 from assets.notes.resolve import Name, Namesakes, Resolution
-from assets.notes.rows import Row, digest_of
+from assets.notes.rows import Row
 from schemas.notes.model import MentionKind
 
 _BATCH = 10_000
+Connection = Any
+"""An apsw connection, whose types leave open what a column holds."""
 Resolved = tuple[str, str | None, str | None, int | None, str | None, str | None, int, int]
 """state, rule, spelling, target_note, target_path, candidates, then the note and position of the mention."""
 
@@ -35,21 +37,21 @@ _SET = (
 # mentions
 
 
-def resolve_all(connection: apsw.Connection) -> None:
+def resolve_all(connection: Connection) -> None:
     """Resolve every mention. Streams mentions and names side by side in the order of their keys."""
-    names = _Groups(
+    names = Groups(
         connection.execute(
             "SELECT key, note, path, form, name FROM names JOIN notes ON notes.number = note ORDER BY key, note, form, name"
         )
     )
-    files = _Groups(connection.execute("SELECT key, path FROM attachments ORDER BY key, path"))
+    files = Groups(connection.execute("SELECT key, path FROM attachments ORDER BY key, path"))
     mentions = connection.execute(
         "SELECT key, note, position, kind, target, path FROM mentions JOIN notes ON notes.number = note "
         "WHERE key IS NOT NULL ORDER BY key, note, position"
     )
     batch: list[Resolved] = []
     for key, rows in groupby(mentions, key=itemgetter(0)):
-        namesakes = Namesakes([Name(*row[1:]) for row in names.of(key)], [row[1] for row in files.of(key)])
+        namesakes = Namesakes([Name(*row) for row in names.of(key)], [row[0] for row in files.of(key)])
         batch += _resolved(namesakes, rows)
         if len(batch) >= _BATCH:
             connection.executemany(_SET, batch)
@@ -58,7 +60,7 @@ def resolve_all(connection: apsw.Connection) -> None:
     _resolve_keyless(connection, "")
 
 
-def resolve_keys(connection: apsw.Connection, keys: Collection[str], notes: Collection[int]) -> set[int]:
+def resolve_keys(connection: Connection, keys: Collection[str], notes: Collection[int]) -> set[int]:
     """Resolve again the mentions with one of `keys`, and all mentions of `notes`; returns the other notes whose mentions now say
     something else."""
     own: dict[str, list[int]] = {}
@@ -94,7 +96,7 @@ def _same(row: Resolved, before: tuple[Any, ...], anchor: str | None) -> bool:
     return row[:6] == before
 
 
-def namesakes_of(connection: Any, key: str) -> Namesakes:
+def namesakes_of(connection: Connection, key: str) -> Namesakes:
     """Everything in the index that has `key`."""
     names = connection.execute(
         "SELECT note, path, form, name FROM names JOIN notes ON number = note WHERE key = ? ORDER BY note, form, name",
@@ -115,7 +117,7 @@ def _columns(found: Resolution, note: int, position: int) -> Resolved:
     return (found.state, found.rule, found.spelling, found.note, found.path, candidates, note, position)
 
 
-def _resolve_keyless(connection: apsw.Connection, where: str, values: tuple[Any, ...] = ()) -> None:
+def _resolve_keyless(connection: Connection, where: str, values: tuple[Any, ...] = ()) -> None:
     """Addresses lead outside, links without a target into the note they stand in."""
     connection.execute(
         "UPDATE mentions SET state = iif(kind = 'url', 'external', 'self'), rule = iif(kind = 'url', 'url', 'relative'), "
@@ -125,25 +127,10 @@ def _resolve_keyless(connection: apsw.Connection, where: str, values: tuple[Any,
     )
 
 
-class _Groups:
-    """Rows that come in the order of their first column, by its value, asked for in that order."""
-
-    def __init__(self, rows: Iterable[Row]) -> None:
-        self._groups = groupby(rows, key=itemgetter(0))
-        self._head = next(self._groups, None)
-
-    def of(self, value: Any) -> list[Row]:
-        while self._head is not None and self._head[0] < value:
-            self._head = next(self._groups, None)
-        if self._head is None or self._head[0] != value:
-            return []
-        return list(self._head[1])
-
-
 # anchors
 
 
-def check_anchors(connection: apsw.Connection, where: str = "1", values: tuple[Any, ...] = ()) -> set[int]:
+def check_anchors(connection: Connection, where: str = "1", values: tuple[Any, ...] = ()) -> set[int]:
     """Tell anchors that lead nowhere, among the mentions that `where` selects; returns the notes whose mentions now say
     something else."""
     rows = connection.execute(
@@ -163,7 +150,7 @@ def check_anchors(connection: apsw.Connection, where: str = "1", values: tuple[A
     return {row[1] for row in news}
 
 
-def anchors_of(connection: Any, note: int) -> Anchors:
+def anchors_of(connection: Connection, note: int) -> Anchors:
     """What anchors can lead to in a note."""
     return Anchors(
         connection.execute("SELECT text, slug FROM headings WHERE note = ?", (note,)).fetchall(),
@@ -173,8 +160,8 @@ def anchors_of(connection: Any, note: int) -> Anchors:
 
 # edges, findings and digests per note
 
-_LINKS = f"SELECT note, target_note, {COLUMNS} FROM mentions"
-_KIND, _TYPE, _RULE, _SPELLING, _STATE, _PATH, _CANDIDATES = 3, 4, 9, 10, 11, 12, 13
+_LINKS = f"target_note, {COLUMNS} FROM mentions"
+_KIND, _TYPE, _RULE, _SPELLING, _STATE, _PATH, _CANDIDATES = 2, 3, 8, 9, 10, 11, 12
 """Where these columns stand in a row of _LINKS."""
 
 
@@ -189,17 +176,17 @@ class _Links:
     def add(self, note: int, path: str, local: bytes, mentions: list[Row], known_type: Callable[[str], bool]) -> None:
         edges: dict[tuple[str, str], list[int]] = {}
         for row in mentions:
-            if row[_STATE] in resolve.LINKED and row[1] != note:
-                edge = edges.setdefault((row[_PATH], row[_TYPE]), [row[1], 1, 0])
+            if row[_STATE] in resolve.LINKED and row[0] != note:
+                edge = edges.setdefault((row[_PATH], row[_TYPE]), [row[0], 1, 0])
                 edge[1] &= row[_KIND] != MentionKind.TYPED
                 edge[2] += 1
-        findings = list(link_findings([row[2:] for row in mentions], known_type))
+        findings = list(link_findings([row[1:] for row in mentions], known_type))
         by_path = sorted((path, kind, inline, many) for (path, kind), (_, inline, many) in edges.items())
         self.edges += [(note, target, kind, inline, many) for (_, kind), (target, inline, many) in edges.items()]
         self.findings += [(path, *row, 1) for row in findings]
         self.digests.append((links_digest(local, [_resolution(row) for row in mentions], by_path, findings), note))
 
-    def write(self, connection: apsw.Connection) -> None:
+    def write(self, connection: Connection) -> None:
         connection.executemany("INSERT INTO edges VALUES (?, ?, ?, ?, ?)", sorted(self.edges))
         connection.executemany("INSERT INTO findings VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", self.findings)
         connection.executemany("UPDATE notes SET digest = ? WHERE number = ?", self.digests)
@@ -212,15 +199,9 @@ def _resolution(row: Row) -> Row:
     return (row[_STATE], row[_RULE], row[_SPELLING], row[_PATH], row[_CANDIDATES])
 
 
-def links_digest(local: bytes, resolutions: list[Row], edges: list[Row], findings: list[Row]) -> bytes:
-    """The digest of a note: over that of its own rows; state, rule, spelling, target_path and candidates of each mention in
-    order; its edges as (path of the target, type, inline, mentions), sorted; and the findings of its links in order."""
-    return digest_of([local.hex(), resolutions, edges, findings])
-
-
-def link_all(connection: apsw.Connection, known_type: Callable[[str], bool]) -> None:
+def link_all(connection: Connection, known_type: Callable[[str], bool]) -> None:
     """Write edges, findings of links and digests of all notes, none of which are there yet."""
-    mentions = _Groups(connection.execute(f"{_LINKS} ORDER BY note, position"))
+    mentions = Groups(connection.execute(f"SELECT note, {_LINKS} ORDER BY note, position"))
     links = _Links()
     for note, path, local in connection.execute("SELECT number, path, local FROM notes ORDER BY number").fetchall():
         links.add(note, path, local, mentions.of(note), known_type)
@@ -229,7 +210,7 @@ def link_all(connection: apsw.Connection, known_type: Callable[[str], bool]) -> 
     links.write(connection)
 
 
-def link_notes(connection: apsw.Connection, notes: Collection[int], known_type: Callable[[str], bool]) -> None:
+def link_notes(connection: Connection, notes: Collection[int], known_type: Callable[[str], bool]) -> None:
     """Write edges, findings of links and digests of `notes` again."""
     links = _Links()
     for note in sorted(notes):
@@ -237,6 +218,10 @@ def link_notes(connection: apsw.Connection, notes: Collection[int], known_type: 
         connection.execute("DELETE FROM edges WHERE source = ?", (note,))
         connection.execute("DELETE FROM findings WHERE path = ? AND link", (path,))
         links.add(
-            note, path, local, connection.execute(f"{_LINKS} WHERE note = ? ORDER BY position", (note,)).fetchall(), known_type
+            note,
+            path,
+            local,
+            connection.execute(f"SELECT {_LINKS} WHERE note = ? ORDER BY position", (note,)).fetchall(),
+            known_type,
         )
     links.write(connection)

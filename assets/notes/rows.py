@@ -61,7 +61,7 @@ class NoteRows(NamedTuple):
 
 def note_rows(note: ParsedNote, oid: str, size: int, *, moc: bool) -> NoteRows:
     """The rows of a parsed note of `size` bytes whose content is `oid`. `moc`: it is a map of content."""
-    body = (
+    body: tuple[Any, ...] = (
         (
             note.path,
             note.id,
@@ -118,11 +118,11 @@ def note_rows(note: ParsedNote, oid: str, size: int, *, moc: bool) -> NoteRows:
         ),
     )
     try:
-        return NoteRows(*body, local_digest(*body))
+        return NoteRows._make((*body, local_digest(*body)))
     except UnicodeEncodeError:
         # Half a surrogate pair, which a YAML escape can spell and no text can hold.
-        body = _mended(body)
-        return NoteRows(*body, local_digest(*body))
+        body = tuple(map(_mended, body))
+        return NoteRows._make((*body, local_digest(*body)))
 
 
 def names_of(path: str, own_id: str, title: str, aliases: Iterable[str]) -> list[Row]:
