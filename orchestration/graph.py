@@ -15,7 +15,11 @@ from assets.engine.definitions.keys import Artifact, upstream_of
 from assets.engine.model import Ref, Store
 from assets.engine.recipe import Kind
 
-PRESENTATIONS = {"tables": "assets.tables.definitions:present", "workspace": "assets.workspace.definitions:present"}
+PRESENTATIONS = {
+    "notes": "assets.notes.definitions:present",
+    "tables": "assets.tables.definitions:present",
+    "workspace": "assets.workspace.definitions:present",
+}
 """Kind -> the function that adds to the metadata of its materializations."""
 
 

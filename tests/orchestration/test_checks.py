@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import dagster as dg
@@ -9,11 +10,12 @@ import pytest
 
 from assets.engine.definitions.session import SESSION, BuildSession
 from assets.engine.model import Store
+from assets.engine.recipe import Lazy
 from orchestration.builder import build_definitions
 from orchestration.graph import graph_of
 from schemas.errors import HeadwaterError
 from schemas.findings import Finding, Severity
-from tests.orchestration.fakes import FakeEngine
+from tests.orchestration.fakes import KIND, FakeEngine
 
 ANCHOR = dg.AssetKey(["plain", "one", "source", "text"])
 
@@ -54,6 +56,45 @@ def test_findings_are_counted_by_rule_and_listed_with_their_place() -> None:
     assert text.description == "3 findings, 1 of them blocking"
     assert (text.metadata["rule: yaml-key"].value, text.metadata["rule: csv-header"].value) == (1, 2)
     assert text.metadata["list"].records[0].data["place"] == "p.yaml:3:5"
+
+
+def test_errors_of_a_kind_that_builds_in_spite_of_them_fail_the_check_and_block_nothing() -> None:
+    engine = FakeEngine()
+    engine.kinds = {"plain": replace(KIND, quarantines=True)}
+    engine.findings = [Finding("link-broken", Severity.ERROR, "a.md", "leads nowhere", line=3)]
+    text = _executed(engine, "text")["text"]
+    assert not text.passed
+    assert text.description == "1 finding, errors: 1"
+    assert text.metadata["errors"].value == 1
+
+
+def _folding(**engine: Any) -> FakeEngine:
+    made = FakeEngine(**engine)
+    base, *others = KIND.recipes
+    made.kinds = {"plain": replace(KIND, recipes=(replace(base, fold=Lazy("no.such:fold")), *others))}
+    return made
+
+
+def test_folding_is_proven_by_a_check_of_its_own() -> None:
+    result = _executed(_folding(), "incremental_equals_rebuild")["incremental_equals_rebuild"]
+    assert result.passed
+    assert result.description == "equals a build from nothing: base"
+    failed = _executed(_folding(reproduces=False, differences=("a row is missing",)), "incremental_equals_rebuild")
+    assert not failed["incremental_equals_rebuild"].passed
+    assert "base" in str(failed["incremental_equals_rebuild"].description)
+    records = failed["incremental_equals_rebuild"].metadata["artifacts"].records
+    assert [record.data["differences"] for record in records] == ["a row is missing"]
+
+
+def test_building_a_folded_artifact_does_not_prove_it_each_time() -> None:
+    engine = _folding()
+    resources = {SESSION: dg.ResourceDefinition.hardcoded_resource(BuildSession(engine))}  # type: ignore[arg-type]  # a fake
+    definitions = build_definitions(graph_of(engine.stores(), engine.kinds), resources=resources)
+    with dg.DagsterInstance.ephemeral() as instance:
+        job = definitions.resolve_implicit_global_asset_job_def()
+        result = job.execute_in_process(instance=instance, asset_selection=[dg.AssetKey(["plain", "one", "base"])])
+    assert result.success
+    assert result.get_asset_check_evaluations() == []
 
 
 def test_warnings_alone_pass_with_a_remark() -> None:

@@ -5,7 +5,8 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -18,6 +19,9 @@ from schemas.errors import HeadwaterError
 from schemas.findings import Finding
 from schemas.ids import escape_name
 
+if TYPE_CHECKING:
+    from assets.engine.verify import Verification
+
 TEXT_CHECK = "text"
 PRESENT_CHECK = "present"
 REPRODUCIBLE_CHECK = "reproducible"
@@ -27,6 +31,9 @@ CHECKS = {
     REPRODUCIBLE_CHECK: "Each artifact, built again in a scratch folder, equals what is there: what `headwater verify` does.",
 }
 """The checks of every store and what each proves."""
+FOLD_CHECK = "incremental_equals_rebuild"
+"""The check of a store with artifacts that are kept up to date by folding."""
+_FOLD_MEANS = "What is kept up to date piece by piece ({names}) says what a build from nothing says: it is built so and compared."
 
 
 def anchor_of(store: Store, kind: Kind) -> dg.AssetKey:
@@ -45,22 +52,34 @@ class Verdict:
 
 def store_checks(store: Store, kind: Kind) -> dg.AssetChecksDefinition:
     """The checks of a store, on its first source: they look at the store as a whole, and there they run when asked for (by hand
-    or by the scheduled job), not with every build. A check only shows; the recipes themselves refuse invalid text."""
+    or by the scheduled job), not with every build. A check only shows; the recipes themselves refuse invalid text.
+
+    A store with artifacts that are kept up to date by folding has one more, which proves the folding; it hangs there too, because
+    on the artifact itself it would run whenever that is built, and cost more than the build."""
     anchor = anchor_of(store, kind)
+    folded = [Ref(store.kind, store.name, recipe.name) for recipe in kind.recipes if recipe.fold is not None]
+    meanings = dict(CHECKS)
+    if folded:
+        meanings[FOLD_CHECK] = _FOLD_MEANS.format(names=", ".join(ref.name for ref in folded))
 
     @dg.multi_asset_check(
         name="__".join([store.kind, escape_name(store.name), "checks"]),
-        specs=[dg.AssetCheckSpec(name, asset=anchor, description=description) for name, description in CHECKS.items()],
+        specs=[dg.AssetCheckSpec(name, asset=anchor, description=description) for name, description in meanings.items()],
         required_resource_keys={SESSION},
         can_subset=True,
     )
     def check(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         session: BuildSession = getattr(context.resources, SESSION)
-        verdicts = {TEXT_CHECK: check_text, PRESENT_CHECK: check_present, REPRODUCIBLE_CHECK: check_reproducible}
+        looks: dict[str, Callable[[], Verdict]] = {
+            TEXT_CHECK: partial(check_text, session, store),
+            PRESENT_CHECK: partial(check_present, session, store),
+            REPRODUCIBLE_CHECK: partial(check_reproducible, session, store),
+            FOLD_CHECK: partial(check_folds, session, folded),
+        }
         selected = {key.name for key in context.selected_asset_check_keys}
-        for name, verdict in verdicts.items():
+        for name, look in looks.items():
             if name in selected:
-                yield _guarded(name, anchor, lambda verdict=verdict: verdict(session, store))  # type: ignore[misc]  # bound per turn
+                yield _guarded(name, anchor, look)
 
     return check
 
@@ -85,19 +104,20 @@ def check_text(session: BuildSession, store: Store) -> Verdict:
     """Every finding over the store's text, counted by rule; warnings alone pass with a remark."""
     if not store.present:
         return Verdict(False, "the store is gone; see the check `present`")
-    return text_verdict(session.engine.checks.findings(store))
+    return text_verdict(session.engine.checks.findings(store), session.engine.kinds[store.kind])
 
 
-def text_verdict(findings: Sequence[Finding]) -> Verdict:
-    """The findings as a verdict: any blocking one fails it."""
+def text_verdict(findings: Sequence[Finding], kind: Kind) -> Verdict:
+    """The findings as a verdict: any error fails it, also of a kind that builds in spite of errors."""
     rules = Counter(found.rule for found in findings)
     blocking = sum(found.blocking for found in findings)
-    metadata: dict[str, Any] = {"findings": len(findings), "blocking": blocking}
+    metadata: dict[str, Any] = {"findings": len(findings), "errors" if kind.quarantines else "blocking": blocking}
     metadata |= {f"rule: {rule}": count for rule, count in sorted(rules.items())}
     if findings:
         metadata["list"] = findings_table(findings)
     noun = "finding" if len(findings) == 1 else "findings"
-    text = f"{len(findings)} {noun}, {blocking} of them blocking" if findings else "no findings"
+    many = f"errors: {blocking}" if kind.quarantines else f"{blocking} of them blocking"
+    text = f"{len(findings)} {noun}, {many}" if findings else "no findings"
     return Verdict(blocking == 0, text, metadata)
 
 
@@ -119,7 +139,7 @@ def evaluations(
             verdicts[TEXT_CHECK] = Verdict(False, str(error))
         else:
             if found is not None:
-                verdicts[TEXT_CHECK] = text_verdict(found)
+                verdicts[TEXT_CHECK] = text_verdict(found, kind)
     keys = {name: dg.AssetCheckKey(anchor, name) for name in verdicts}
     last = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(keys.values()))
     made = []
@@ -151,11 +171,22 @@ def check_present(session: BuildSession, store: Store) -> Verdict:
     return Verdict(there, f"found at {place}" if there else f"{place} no longer holds this store")
 
 
+def check_folds(session: BuildSession, folded: Sequence[Ref]) -> Verdict:
+    """The artifacts that are kept up to date by folding, built in scratch without their previous outputs and compared."""
+    verified = [one for ref in folded for one in session.engine.verify([str(ref)]) if one.ref == ref]
+    return _verified(verified, "equals a build from nothing: {names}", "differs from a build from nothing: {names}")
+
+
 def check_reproducible(session: BuildSession, store: Store) -> Verdict:
     """Every artifact built again in scratch and compared by its class."""
     selected = session.engine.verify([f"{store.kind}/{store.name}/*"])
     # A store's name may hold a wildcard itself.
     verified = [one for one in selected if (one.ref.kind, one.ref.store) == (store.kind, store.name)]
+    return _verified(verified, f"{len(verified)} artifacts reproduced", "not reproduced: {names}")
+
+
+def _verified(verified: "Sequence[Verification]", passed: str, failed: str) -> Verdict:
+    """The outcome of verifications, one row each; `{names}` in the texts are the artifacts meant."""
     records = [
         dg.TableRecord(
             {
@@ -169,5 +200,5 @@ def check_reproducible(session: BuildSession, store: Store) -> Verdict:
     ]
     columns = [dg.TableColumn(name) for name in ("artifact", "class", "equal", "differences")]
     different = [one.ref.name for one in verified if not one.ok]
-    text = f"not reproduced: {', '.join(different)}" if different else f"{len(verified)} artifacts reproduced"
+    text = (failed if different else passed).format(names=", ".join(different or [one.ref.name for one in verified]))
     return Verdict(not different, text, {"artifacts": dg.MetadataValue.table(records, schema=dg.TableSchema(columns))})
