@@ -11,8 +11,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import apsw
-
 from assets.engine.folded import Delta
 from assets.engine.recipe import Summary
 from assets.engine.view import InputFile, Scratch, View
@@ -38,10 +36,13 @@ def fold(view: View, scratch: Scratch, parameters: Mapping[str, Any], previous: 
         if _can_fold(connection, read, changes):
             with connection:
                 _apply(connection, view, read, changes)
-                summary = finish(connection, read)
-            return summary
+                finished = finish(connection, read)
+        else:
+            finished = None
     finally:
         connection.close()
+    if finished is not None:
+        return finished
     target.unlink()
     return build(view, scratch, parameters)
 
@@ -71,15 +72,15 @@ class _Changes:
         self.read.sort(key=lambda one: one[1].path)
 
 
-def _can_fold(connection: apsw.Connection, read: Reading, changes: _Changes) -> bool:
+def _can_fold(connection: Any, read: Reading, changes: _Changes) -> bool:
     """Whether the index is one of this format, read the same way, and most of it is still true."""
     if not schema.is_ours(connection):
         return False
-    facts: dict[str, Any] = dict(connection.execute("SELECT key, value FROM info").fetchall())
+    facts = dict(connection.execute("SELECT key, value FROM info").fetchall())
     if facts.get("reading") != read.digest:
         return False
-    ((count,),) = connection.execute("SELECT count(*) FROM notes").fetchall()
-    return len(changes.read) + len(changes.gone) <= _LARGEST * int(count)
+    count: int = connection.execute("SELECT count(*) FROM notes").fetchone()[0]
+    return len(changes.read) + len(changes.gone) <= _LARGEST * count
 
 
 def _apply(connection: Any, view: View, read: Reading, changes: _Changes) -> None:
