@@ -107,8 +107,13 @@ def relative_after(raw: str, target: str, source: str, source_after: str, *, bra
     if target.startswith("/") or place is None or place == "":
         return None
     name, anchor = _cut(raw)
-    wanted = _encoded(_relative(place, source_after, target), raw, bracketed)
+    wanted = _encoded(_relative(place, source_after, target), raw, bracketed=bracketed)
     return None if wanted == name else wanted + anchor
+
+
+def href(target: str, source: str) -> str:
+    """A Markdown link's target for the file at `target`, seen from the note at `source`."""
+    return _encoded(relpath("/" + target, "/" + folder_of(source)), "", bracketed=False)
 
 
 def _cut(raw: str) -> tuple[str, str]:
@@ -205,7 +210,7 @@ def _markdown(situation: Situation, raw_name: str) -> str | None:
         return None
     if wanted == target:
         return None
-    return _encoded(wanted, raw_name, situation.bracketed)
+    return _encoded(wanted, raw_name, bracketed=situation.bracketed)
 
 
 def _relative(path: str, source: str, written: str) -> str:
@@ -214,7 +219,7 @@ def _relative(path: str, source: str, written: str) -> str:
     return f"./{made}" if written.startswith("./") and not made.startswith("../") else made
 
 
-def _encoded(path: str, raw: str, bracketed: bool) -> str:
+def _encoded(path: str, raw: str, *, bracketed: bool) -> str:
     """`path` as the target of a Markdown link: characters that would end it are percent-encoded, others only if they were."""
     pattern = _MUST_ENCODE_BRACKETED if bracketed else _MUST_ENCODE
     text = pattern.sub(lambda match: "".join(f"%{byte:02X}" for byte in match[0].encode()), path)

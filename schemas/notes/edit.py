@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from schemas.document import Value, same
+from schemas.edit import Edit, apply, cannot_edit, line_start
+from schemas.edit import line_end as text_line_end
 from schemas.errors import HeadwaterError, InvalidText, UsageError
 from schemas.frontmatter import MAPPING, UNCLOSED
 from schemas.text import EMPTY, Limits, TextFile, decode
@@ -277,6 +279,37 @@ def rewrite_targets(data: bytes, targets: Sequence[tuple[int, int, str]]) -> byt
     return b"".join((*pieces, data[at:])) if pieces else data
 
 
+def key_lines(meta: Mapping[str, Value], key: str) -> list[str]:
+    """One key of a frontmatter as we would write it, in lines; none where the key is not there."""
+    return [_plain_date(line) for line in block({key: meta[key]}, 0)] if key in meta else []
+
+
+def replace_keys_by_lines(data: bytes, path: str, texts: Mapping[str, str]) -> bytes:
+    """Put texts (whole lines) in place of the lines of top-level keys, or at the end of the frontmatter where a key is not there.
+
+    For what is no YAML, such as the markers of a conflict. Raises as `set_keys` does, HeadwaterError (rule `text-edit`) for a
+    frontmatter in braces.
+    """
+    parts = split(data, path)
+    document = _document(parts, path)
+    edits: list[Edit] = []
+    behind = ""
+    if document is not None and document.spans[()].style == "flow":
+        raise cannot_edit(path, "a frontmatter in braces")
+    for key, text in texts.items():
+        span = document.spans.get((key,)) if document is not None else None
+        if document is None or span is None:
+            behind += text
+            continue
+        whole = span.end > 0 and document.text[span.end - 1] == "\n"
+        edits.append(
+            Edit(line_start(document.text, span.key_start), span.end if whole else text_line_end(document.text, span.end), text)
+        )
+    if document is not None:
+        parts = _reread_text(parts, apply(document.text, edits))
+    return replace(parts, yaml=parts.yaml + behind.encode("utf-8")).joined()
+
+
 def _document(parts: Parts, path: str) -> YamlDocument | None:
     """The frontmatter read with the places of the file; None where there is none or it holds no value."""
     if not parts.has_frontmatter:
@@ -301,8 +334,12 @@ def _document(parts: Parts, path: str) -> YamlDocument | None:
 
 def _reread(parts: Parts, document: YamlDocument) -> Parts:
     """`parts` with the frontmatter an edited document has."""
+    return _reread_text(parts, document.text)
+
+
+def _reread_text(parts: Parts, text: str) -> Parts:
     mark = len(_BOM) if parts.head.startswith(_BOM) else 0
-    return replace(parts, yaml=document.text.encode("utf-8")[len(parts.head) - mark :])
+    return replace(parts, yaml=text.encode("utf-8")[len(parts.head) - mark :])
 
 
 def _with(parts: Parts, path: str, pointer: tuple[str, ...], value: Value) -> Parts:
@@ -359,7 +396,7 @@ def _with_first(parts: Parts, path: str, value: dict[str, Value]) -> Parts:
     made = replace(parts, yaml=(kept if kept.strip() else b"") + rows.encode())
     document = _document(made, path)
     if document is None or not same(document.value, value):
-        raise HeadwaterError("this spelling cannot be changed in place", rule="text-edit", path=path, fix="edit the file by hand")
+        raise cannot_edit(path, "this spelling")
     return made
 
 
