@@ -160,6 +160,11 @@ class Namesakes:
             return known._replace(state=SELF)
         return known
 
+    def meant(self, target: str) -> list[str]:
+        """The paths of all notes that `target` between double brackets could mean, by any step and without regard to case; sorted."""
+        spelled = self._in("case", fold)
+        return sorted({name.path for _, names, _ in _wiki_steps(fold(target), "", spelled) for name in names})
+
     def _resolve(self, wiki: bool, target: str, folder: str) -> Resolution:
         if join(folder, target) is None:
             return _OUTSIDE
@@ -169,12 +174,15 @@ class Namesakes:
             return _BROKEN
         steps = _wiki_steps if wiki else _markdown_steps
         for spelling, spell in SPELLINGS:
-            if spelling not in self._spelled:
-                self._spelled[spelling] = _Spelled(self.names, self.attachments, spell)
-            for rule, notes, files in steps(spell(target), spell(folder), self._spelled[spelling]):
+            for rule, notes, files in steps(spell(target), spell(folder), self._in(spelling, spell)):
                 if notes or files:
                     return _decided(rule, spelling, notes, files)
         return _BROKEN
+
+    def _in(self, spelling: str, spell: Callable[[str], str]) -> _Spelled:
+        if spelling not in self._spelled:
+            self._spelled[spelling] = _Spelled(self.names, self.attachments, spell)
+        return self._spelled[spelling]
 
 
 class _Spelled:
