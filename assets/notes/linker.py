@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from assets.notes import resolve
 from assets.notes.relink import namesakes_of
+from assets.notes.resolve import Namesakes, key
 from schemas.notes.model import Mention, MentionKind
 
 
@@ -15,7 +15,7 @@ class IndexLinker:
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
-        self._namesakes: dict[str, resolve.Namesakes] = {}
+        self._namesakes: dict[str, Namesakes] = {}
 
     def inbound(self, path: str) -> Collection[str]:
         """The paths of all notes with a mention that leads to the note or attachment at `path`, itself included; sorted."""
@@ -38,11 +38,11 @@ class IndexLinker:
         return self._of(mention.target).resolve(mention.kind, mention.target, source).path
 
     def named(self, target: str) -> Collection[str]:
-        """The paths of all notes that a link between double brackets with this text could mean, by any step, case aside; sorted."""
+        """The paths of all notes that a link between double brackets with this text could mean, by any step, case aside."""
         return self._of(target).meant(target)
 
-    def _of(self, target: str) -> resolve.Namesakes:
-        key = resolve.key(target)
-        if key not in self._namesakes:
-            self._namesakes[key] = namesakes_of(self._connection, key)
-        return self._namesakes[key]
+    def _of(self, target: str) -> Namesakes:
+        shared = key(target)
+        if shared not in self._namesakes:
+            self._namesakes[shared] = namesakes_of(self._connection, shared)
+        return self._namesakes[shared]

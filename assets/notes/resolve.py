@@ -161,7 +161,7 @@ class Namesakes:
         return known
 
     def meant(self, target: str) -> list[str]:
-        """The paths of all notes that `target` between double brackets could mean, by any step and without regard to case; sorted."""
+        """The paths of all notes that `target` between double brackets could mean, by any step, case aside; sorted."""
         spelled = self._in("case", fold)
         return sorted({name.path for _, names, _ in _wiki_steps(fold(target), "", spelled) for name in names})
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from assets.engine.recipe import Place
 from schemas.errors import HeadwaterError
-from schemas.findings import Finding, Severity
+from schemas.findings import Finding
 
 if TYPE_CHECKING:
     from resources.storage.base import Storage
@@ -98,11 +98,11 @@ def findings(paths: Sequence[Path], storage: Storage, root: str, settings: Mappi
     """`Kind.findings`: what the index at `paths` says is wrong with single notes and with their links."""
     from contextlib import closing
 
+    from assets.notes.findings import read_findings
     from assets.notes.opened import connect
 
     with closing(connect(paths[0])) as connection:
-        rows = connection.execute("SELECT rule, severity, path, message, line, col, fix, value FROM findings").fetchall()
-    return [Finding(row[0], Severity(row[1]), *row[2:]) for row in rows]
+        return read_findings(connection, root)
 
 
 def _looks_like_qipu(storage: Storage, root: str) -> bool:
