@@ -100,7 +100,15 @@ class NewerFormat(HeadwaterError):
 
 
 class Refused(HeadwaterError):
-    """A file that is not ours to replace lies where we would write; `fix` holds the exact words that allow it."""
+    """A file that is not ours to replace lies where we would write; `fix` holds the exact words that allow it.
+
+    `run_config` is the YAML that allows the same to a run started in the Dagster UI, where the refusal was of a build.
+    """
+
+    run_config: str | None = None
+
+    def to_json(self) -> dict[str, object]:
+        return super().to_json() | ({} if self.run_config is None else {"run_config": self.run_config})
 
 
 class InputChanged(HeadwaterError):

@@ -44,10 +44,13 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_every_module_and_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names}
-    assert {top for top in tops if not top.endswith(".dist-info")} == set(PACKAGES)
+    assert {top for top in tops if not top.endswith((".dist-info", ".data"))} == set(PACKAGES)
     expected = {str(path.relative_to(ROOT)) for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
     assert expected <= set(names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
+    examples = {path.relative_to(ROOT).as_posix() for path in (ROOT / "examples").rglob("data/*.csv")}
+    assert examples
+    assert examples <= {name.partition(".data/data/share/headwater/")[2] for name in names}
 
 
 @pytest.mark.slow
@@ -82,3 +85,5 @@ def test_an_installed_wheel_builds_a_project(wheel: Path, tmp_path: Path) -> Non
     assert "0." in headwater("--version")
     headwater("build", "--json")
     assert (work / "project" / "playground.db").read_bytes().startswith(b"SQLite format 3\0")
+    # The last words come at the end of the whole walk, through the examples that the wheel brought.
+    assert "ui" in headwater("demo").splitlines()[-1]

@@ -128,11 +128,11 @@ class Questions:
             rule="output-not-ours",
             path=paths[0],
             fix=(
-                f"run `headwater build {ref.word} --confirm {plan}`, or paste this run config in the Dagster launchpad:\n"
-                f"{run_config_yaml(ref, plan)}\n"
-                f"  the present file is copied to headwater-rescue/ first; `headwater adopt {ref.word}` keeps it if it is right"
+                f"`headwater adopt {ref.word}` keeps it if it is right; to replace it, with a copy in headwater-rescue/, run "
+                f"`headwater build {ref.word} --confirm {plan}`"
             ),
         )
+        refused.run_config = run_config_yaml(ref, plan)
         refused.difference = difference  # type: ignore[attr-defined]  # shown as metadata of the failed run
         refused.plan = plan  # type: ignore[attr-defined]
         return refused

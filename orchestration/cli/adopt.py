@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import click
 
+from orchestration.cli import completing
 from orchestration.cli.app import App, command, counted, pass_app
 from orchestration.cli.build import show_outcome
 
 
 @command("adopt")
-@click.argument("select", nargs=-1, required=True)
+@click.argument("select", nargs=-1, required=True, shell_complete=completing.artifacts)
 @click.option("--sample", type=click.IntRange(min=1), metavar="N", help="For sets of items, verify N of them instead of all.")
 @pass_app
 def adopt(app: App, select: tuple[str, ...], sample: int | None) -> int:

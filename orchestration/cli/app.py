@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from orchestration.cli import Terminated
+from orchestration.cli import Terminated, completing
 from orchestration.cli.groups import Command, Group
 
 if TYPE_CHECKING:
@@ -202,7 +202,12 @@ class App:
             self.emit({"error": record})
             return
         if not findings:
-            self.note(self.style("error:", "red", "bold") + " " + str(error))
+            # Where it is stands in front, as in a finding, so that editors and people find the place the same way.
+            place = f"{error.place}: " if error.place else ""
+            self.note(place + self.style("error:", "red", "bold") + " " + str(error).removeprefix(place))
+            config = getattr(error, "run_config", None)
+            if self.debug and config is not None:
+                self.note(f"  run config that allows it in the Dagster launchpad:\n{config}")
             return
         self.show_findings(findings, to=self.note)
         self.note(self.style("error:", "red", "bold") + f" {counted(len(findings), 'finding')} in the text; nothing was written")
@@ -335,7 +340,7 @@ def group(name: str, **settings: Any) -> Callable[[Callable[..., Any]], Group]:
 pass_app = click.make_pass_decorator(App, ensure=True)
 """Hands the command its `App` as the first argument."""
 
-select_argument = click.argument("select", nargs=-1, metavar="[SELECT]...")
+select_argument = click.argument("select", nargs=-1, metavar="[SELECT]...", shell_complete=completing.artifacts)
 """Any number of selections (globs on `kind/store/artifact`, `+x`, `x+`); none means everything."""
 yes_option = click.option(
     "--yes", "-y", is_flag=True, help="Answer yes to every question; files edited by hand are rescued first."

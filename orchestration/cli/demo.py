@@ -19,6 +19,8 @@ from schemas.errors import HeadwaterError, UsageError
 
 MARK: Final = ".headwater-demo"
 """The file that says a folder is a demo's, so that the next demo may start over in it."""
+SHARED: Final = "share/headwater/examples"
+"""Where the wheel puts the examples, below the folder that scheme calls `data`."""
 CHANGED_FILE: Final = "shop/data/product.csv"
 BEFORE: Final = ",18.50,"
 AFTER: Final = ",19.00,"
@@ -27,20 +29,17 @@ _DERIVED = (".headwater", "headwater-rescue", "playground.db*", "playground.duck
 
 
 @command("demo")
-@click.argument("examples", required=False, type=click.Path(exists=True, file_okay=False), default="examples")
+@click.argument("examples", required=False, type=click.Path(exists=True, file_okay=False))
 @click.argument("folder", required=False, type=click.Path(file_okay=False))
 @pass_app
-def demo(app: App, examples: str, folder: str | None) -> int:
+def demo(app: App, examples: str | None, folder: str | None) -> int:
     """Walk through a copy of the EXAMPLES workspace in FOLDER (a new temporary folder by default).
 
-    Builds everything, changes one cell of one CSV file, shows why some artifacts are stale and others are not, and builds only
-    those.
+    EXAMPLES is the folder `examples` of a checkout of Headwater; by default the one in the current folder, else the one that was
+    installed with this program. Builds everything, changes one cell of one CSV file, shows why some artifacts are stale and
+    others are not, and builds only those.
     """
-    if not (Path(examples) / CHANGED_FILE).is_file():
-        raise UsageError(
-            f"{examples} is not the examples workspace", fix="run it in a checkout: headwater demo examples", rule="demo-examples"
-        )
-    root = _copy(Path(examples), folder)
+    root = _copy(_examples(examples), folder)
     started = time.monotonic()
     _say(app, f"The examples are in {root}: text files, nothing else.")
     _run(app, root, "ls")
@@ -70,6 +69,41 @@ def demo(app: App, examples: str, folder: str | None) -> int:
     app.say(f"  {shlex.quote(_program())} -C {shlex.quote(str(root))} ui")
     app.emit({"workspace": str(root), "seconds": round(time.monotonic() - started, 3)})
     return 0
+
+
+def _examples(named: str | None) -> Path:
+    """The examples workspace that was named, else the one of the current folder, else the installed one. Raises UsageError."""
+    here = Path(named or "examples")
+    if (here / CHANGED_FILE).is_file():
+        return here
+    if named is not None:
+        raise UsageError(
+            f"{named} is not the examples workspace",
+            fix="name the folder `examples` of a checkout of Headwater, or none to use the installed examples",
+            rule="demo-examples",
+        )
+    installed = _installed()
+    if installed is None:
+        raise UsageError(
+            "the examples were not installed with this program, and there is no folder `examples` here",
+            fix="run it in a checkout of Headwater, or name its folder: headwater demo PATH/examples",
+            rule="demo-examples",
+        )
+    return installed
+
+
+def _installed() -> Path | None:
+    """Where the installer put the examples, which lie beside the packages: its own record knows, whatever the scheme."""
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    try:
+        for file in distribution("headwater").files or ():
+            if file.as_posix().endswith(f"{SHARED}/{CHANGED_FILE}"):
+                found = Path(str(file.locate())).resolve()
+                return found.parents[CHANGED_FILE.count("/")] if found.is_file() else None
+    except PackageNotFoundError:
+        pass
+    return None
 
 
 def _program() -> str:

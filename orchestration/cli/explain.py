@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from orchestration.cli import completing
 from orchestration.cli.app import App, command, counted, pass_app
 from orchestration.cli.words import size, state_word
 
@@ -21,7 +22,7 @@ _OID = 19
 
 
 @command("explain")
-@click.argument("artifact", nargs=-1, required=True)
+@click.argument("artifact", nargs=-1, required=True, shell_complete=completing.artifacts)
 @pass_app
 def explain(app: App, artifact: tuple[str, ...]) -> None:
     """Say what ARTIFACT is made of and why it is or is not up to date.

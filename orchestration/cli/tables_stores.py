@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from assets.engine.model import Outcome, Ref, Result, Store
+from orchestration.cli import completing
 from orchestration.cli.app import App
 from schemas.errors import HeadwaterError, Refused, UsageError
 
@@ -22,8 +23,14 @@ if TYPE_CHECKING:
 DATABASE = "playground.db"
 GOOD = (Result.FRESH, Result.BUILT, Result.RESTORED, Result.ADOPTED)
 
-store_argument = click.argument("store", required=False)
-store_option = click.option("--store", "-s", metavar="NAME|FOLDER", help="The tables store, when it is not the one around here.")
+store_argument = click.argument("store", required=False, shell_complete=completing.stores("tables"))
+store_option = click.option(
+    "--store",
+    "-s",
+    metavar="NAME|FOLDER",
+    shell_complete=completing.stores("tables"),
+    help="The tables store, when it is not the one around here.",
+)
 
 
 @dataclass(slots=True)

@@ -14,6 +14,7 @@ from typing import Any
 
 from assets.engine.fingerprint import code_version
 from assets.engine.model import Difference, Outcome, Policy, Progress, Ref, Result, Store
+from assets.engine.questions import run_config_yaml
 from assets.engine.recipe import Input, Kind, Lazy, Output, Recipe, Source
 from assets.engine.scan import SourceState
 from assets.engine.verify import Verification, Verified
@@ -118,6 +119,7 @@ class FakeEngine:
             )
         if short in self.refusing and not policy.confirm:
             refused = Refused("top.txt was edited: 2 rows will be lost", fix="agree to the plan")
+            refused.run_config = run_config_yaml(ref, PLAN)
             refused.plan, refused.difference = PLAN, Difference("2 rows will be lost", ["- x"])  # type: ignore[attr-defined]
             return Outcome(ref, Result.REFUSED, error=refused)
         store = Store(ref.kind, ref.store, "")

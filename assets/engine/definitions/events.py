@@ -14,7 +14,6 @@ import dagster as dg
 from assets.engine.definitions.keys import Artifact, artifact_key, source_key, upstream_of
 from assets.engine.definitions.session import DATA_VERSION, BuildSession
 from assets.engine.model import Outcome, Ref, Result, Store
-from assets.engine.questions import run_config_yaml
 from schemas.errors import HeadwaterError, InvalidText
 
 if TYPE_CHECKING:
@@ -209,7 +208,12 @@ def _outcome_metadata(
     return metadata
 
 
-_MADE_BY = {"built": "a build", "restored": "the build cache", "adopted": "adoption of what was there"}
+_MADE_BY = {
+    "built": "a build",
+    "folded": "folding in what changed",
+    "restored": "the build cache",
+    "adopted": "adoption of what was there",
+}
 
 
 def _list(lines: Iterable[str]) -> dg.MarkdownMetadataValue:
@@ -261,7 +265,10 @@ def failure(ref: Ref, outcome: Outcome) -> dg.Failure:
     plan, difference = getattr(error, "plan", None), getattr(error, "difference", None)
     if plan is not None and difference is not None:
         metadata["difference"] = dg.MetadataValue.md("\n".join(["```", difference.headline, *difference.lines, "```"]))
-        metadata["run config"] = dg.MetadataValue.md(f"```yaml\n{run_config_yaml(ref, plan)}\n```")
+    config = getattr(error, "run_config", None)
+    if config is not None:
+        text += f"\n  or paste this run config in the launchpad:\n{config}"
+        metadata["run config"] = dg.MetadataValue.md(f"```yaml\n{config}\n```")
     return dg.Failure(description=f"{ref} is {outcome.result}: {text}", metadata=metadata, allow_retries=False)
 
 

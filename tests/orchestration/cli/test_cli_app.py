@@ -14,7 +14,7 @@ from orchestration.cli.progress import Bar
 from orchestration.cli.stores import choose
 from orchestration.cli.words import duration, size
 from resources.workspace import Workspace, open_workspace
-from schemas.errors import UsageError
+from schemas.errors import HeadwaterError, Refused, UsageError
 
 
 class Clock:
@@ -42,6 +42,25 @@ def _text(stream: io.TextIOWrapper) -> str:
     buffer = stream.buffer
     assert isinstance(buffer, io.BytesIO)
     return buffer.getvalue().decode(stream.encoding)
+
+
+def test_an_error_stands_behind_its_place_like_a_finding(capsys: pytest.CaptureFixture[str]) -> None:
+    app = App(color=False)
+    app.show_error(HeadwaterError("is odd", path="a/b.csv", line=3, column=4, rule="odd", fix="even it out"))
+    app.show_error(HeadwaterError("is odd", fix="even it out"))
+    assert capsys.readouterr().err == (
+        "a/b.csv:3:4: error: is odd [odd]\n  fix: even it out\nerror: is odd\n  fix: even it out\n"
+    )
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_the_run_config_of_a_refusal_is_shown_to_those_who_look_closely(debug: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    refused = Refused("was edited", path="a.db", fix="say --confirm")
+    refused.run_config = "ops: {}"
+    App(debug=debug, color=False).show_error(refused)
+    assert ("ops: {}" in capsys.readouterr().err) is debug
+    App(json=True).show_error(refused)
+    assert json.loads(capsys.readouterr().out)["error"]["run_config"] == "ops: {}"
 
 
 def test_the_bar_stays_away_from_work_of_less_than_a_second(clock: Clock) -> None:

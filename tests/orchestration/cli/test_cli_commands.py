@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import shlex
 import shutil
 import subprocess
 import sys
@@ -205,12 +206,14 @@ def test_build_of_everything_then_of_nothing_then_of_what_changed(workspace: Pat
     assert {record["outcome"] for record in records} == {"built"}
     assert len({record["artifact"] for record in records}) == len(records) == 6
     again = program("build")
-    assert (again.returncode, again.stdout) == (0, "fresh: 6 artifacts, nothing to build\n")
+    assert (again.returncode, again.stdout, again.stderr) == (0, "fresh: 6 artifacts, nothing to build\n", "")
+    (workspace / "pets/data/stray.csv").write_text("id\n")
     (workspace / "pets/data/owner.csv").write_text("id,name\n1,Ada\n2,Bea\n")
     changed = program("build", "--json")
     outcomes = {record["artifact"]: record["outcome"] for record in map(json.loads, changed.stdout.splitlines())}
     assert outcomes.pop("tables/pets/erd") == "fresh"
     assert set(outcomes.values()) == {"built"}
+    assert changed.stderr == "1 warning in the text; see `headwater check`\n"
     (workspace / "pets/data/pet.csv").write_text(BAD_PETS)
     bad = program("build", "tables/pets/playground_db", "tables/pets/erd")
     assert bad.returncode == 3
@@ -596,6 +599,35 @@ def test_completion_scripts_name_the_program_and_complete_commands(run: Callable
     if shell == "fish":
         environment["COMP_CWORD"] = "sta"
     assert "status" in program(env=environment).stdout
+
+
+def _completed(*words: str) -> list[str]:
+    """What bash would offer for the last of `words`, from the real program; nothing may be said on stderr."""
+    asked = {"_HEADWATER_COMPLETE": "bash_complete", "COMP_WORDS": shlex.join(words), "COMP_CWORD": str(len(words))}
+    if words[-1]:
+        asked["COMP_CWORD"] = str(len(words) - 1)
+    done = program(env={**os.environ, **asked})
+    assert (done.returncode, done.stderr) == (0, "")
+    return [line.partition(",")[2] for line in done.stdout.splitlines() if line]
+
+
+def test_selections_and_stores_are_completed(run: Callable[..., Ran], workspace: Path, tmp_path: Path) -> None:
+    write_project(workspace / "zoo")
+    (workspace / "wild").mkdir()
+    (workspace / "wild/project.yaml").write_text("version: 1\ntables: [")
+    assert _completed("headwater", "build", "tables/zoo/playground_") == []  # no command has worked here yet
+    assert not (workspace / ".headwater").exists()
+    assert run("ls").code == 0
+    assert _completed("headwater", "build", "tables/zoo/playground_") == [
+        "tables/zoo/playground_db",
+        "tables/zoo/playground_duckdb",
+    ]
+    assert _completed("headwater", "explain", "+work") == ["+workspace/all/catalog"]
+    assert _completed("headwater", "tables", "plan", "p") == ["pets"]
+    assert _completed("headwater", "tables", "exec", "-s", "z") == ["zoo"]
+    assert _completed("headwater", "-C", str(tmp_path / "nowhere"), "tables", "plan", "p") == []
+    (workspace / "headwater.toml").write_text("version = [")
+    assert _completed("headwater", "tables", "plan", "p") == []
 
 
 def test_completion_without_a_shell_takes_the_one_in_use(run: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -139,7 +139,7 @@ def test_operating_system_errors_name_the_file(run: Callable[..., Ran], workspac
     monkeypatch.setattr(Engine, "status", fail)
     ran = run("status")
     assert ran.code == 1
-    assert "pets/data/pet.csv: permission denied" in ran.err
+    assert "pets/data/pet.csv: error: permission denied" in ran.err
 
 
 def test_a_bad_configuration_is_invalid_text_with_its_place(run: Callable[..., Ran], workspace: Path) -> None:
