@@ -23,6 +23,7 @@ from assets.engine.publish import Publication, Publisher
 from assets.engine.questions import Questions
 from assets.engine.recipe import Confirm
 from assets.engine.standing import Observer, Standing
+from resources.problems import problem_of
 from schemas.errors import HeadwaterError, InputChanged, InvalidText, Refused
 
 if TYPE_CHECKING:
@@ -71,6 +72,9 @@ class Builder:
             outcome = Outcome(ref, Result.BLOCKED, error=error, reasons=(_one_line(error),))
         except Refused as error:
             outcome = Outcome(ref, Result.REFUSED, error=error, reasons=(_one_line(error),))
+        except OSError as error:
+            problem = problem_of(error)
+            outcome = Outcome(ref, Result.FAILED, error=problem, reasons=(_one_line(problem),))
         except Exception as error:
             outcome = Outcome(ref, Result.FAILED, error=error, reasons=(_one_line(error),))
         outcome.seconds = time.perf_counter() - started
@@ -226,6 +230,7 @@ class Builder:
             )
         )
         self._drop_superseded(standing)
+        self._drop_manifests(standing)
         self._keep_inputs(standing)
         if made.build is not None:
             made.build.published(self.places.item_records(node.ref))
@@ -243,6 +248,22 @@ class Builder:
                 spot = self.places.spot(standing.node.store, output.key)
                 with suppress(HeadwaterError, OSError):
                     spot.storage.delete(spot.path, expect=output.oid)
+
+    def _drop_manifests(self, standing: Standing) -> None:
+        """Delete what a folded artifact was folded from: it is built at every edit, and each list of ten thousand notes takes a
+        megabyte. Those that another artifact of the store was built from stay, and so does everything `gc` looks after."""
+        before = standing.record
+        if before is None or standing.node.recipe.fold is None:
+            return
+        now = {held.root for held in standing.roles.values()}
+        roots = {entry.root for entry in before.inputs.values() if entry.root is not None} - now
+        store = standing.node.store
+        for ref, node in self.observer.graph.nodes.items() if roots else ():
+            if ref != standing.node.ref and (node.store.kind, node.store.name) == (store.kind, store.name):
+                record = self.records.read(ref)
+                roots -= {entry.root for entry in record.inputs.values()} if record is not None else set()
+        for root in roots:
+            self.records.delete_manifest(root)
 
     def _why(self, standing: Standing) -> tuple[str, ...]:
         return self.observer.state(standing.node.ref).reasons

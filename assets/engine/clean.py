@@ -17,6 +17,7 @@ from assets.engine.ownership import classify, may_clean
 from assets.engine.places import Key, Spot
 from assets.engine.provenance import Provenance
 from assets.engine.recipe import Recipe
+from resources.problems import problem_of
 from schemas.errors import Conflict, HeadwaterError
 
 
@@ -136,6 +137,8 @@ def _delete(builder: Builder, recipe: Recipe, spot: Spot, key: Key, record: Prov
         spot.storage.delete(spot.path, expect=expected)
     except Conflict:
         return "it was changed meanwhile"
-    except (HeadwaterError, OSError) as error:
-        return error.message if isinstance(error, HeadwaterError) else str(error)
+    except OSError as error:
+        return problem_of(error).message
+    except HeadwaterError as error:
+        return error.message
     return None

@@ -6,7 +6,7 @@ What is made is proven to come from the inputs the fingerprint names. Whether it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,14 +24,22 @@ from assets.engine.recipe import Recipe, Reproducibility, Summary
 from assets.engine.scratch import scratch_path
 from assets.engine.standing import Observer, Standing
 from assets.engine.view import Built, RoleInput, Scratch, View
+from resources.problems import is_read_only
 from schemas.errors import HeadwaterError, InputChanged
 from schemas.ids import escape_name
 from schemas.oid import json_oid
 
 if TYPE_CHECKING:
+    from assets.engine.folded import Delta
     from assets.engine.items import ItemBuild, ItemReader
     from resources.objects import ObjectStore
     from resources.workspace import Workspace
+
+
+FOLDED = "folded"
+FOLD_KEPT = 4 << 20
+"""Bytes of a folded output that still go into the build cache. A larger one is a step away from the one before it, and a copy
+of a whole index for every edited note would fill the cache and take longer than the fold."""
 
 
 @dataclass(slots=True)
@@ -80,11 +88,22 @@ class Maker:
 
     @contextmanager
     def scratch(self, ref: Ref) -> Iterator[Path]:
-        """A new folder for one build; removed afterwards, and swept by a later command when this process dies."""
+        """A new folder for one build; removed afterwards, and swept by a later command when this process dies.
+
+        Where machine state cannot be written to, it lies in the user's cache folder: what is only compared needs no more.
+        """
         import shutil
 
-        folder = scratch_path(self.workspace.local / "scratch", scratch_name(ref))
-        folder.mkdir()
+        try:
+            folder = scratch_path(self.workspace.local / "scratch", scratch_name(ref))
+            folder.mkdir()
+        except OSError as error:
+            if not is_read_only(error):
+                raise
+            from assets.engine.private import private_folder
+
+            folder = scratch_path(private_folder(), scratch_name(ref))
+            folder.mkdir()
         try:
             yield folder
         finally:
@@ -133,14 +152,16 @@ class Maker:
         recipe, ref = standing.node.recipe, standing.node.ref
         if recipe.items is not None:
             return self.make_items(standing, progress, folder, afresh=policy.force)
+        changed = self._changed(standing) if not policy.force else None
         if policy.use_cache and not policy.force:
-            entry = self.cache.find(fingerprint, recipe)
+            # What can be folded is made faster than it comes from another machine, and it is made at every edit.
+            entry = self.cache.find(fingerprint, recipe, remote=changed is None)
             if entry is not None:
                 progress(ref, "restore", None)
                 if self.cache.restore(entry, folder / "outputs"):
                     return Made(folder, entry.outputs, entry.output_digest, entry.summary, "restored")
-        made = self.run(standing, progress, folder, fold=not policy.force)
-        if policy.use_cache:
+        made = self.run(standing, progress, folder, changed)
+        if policy.use_cache and (made.how != FOLDED or sum(output.size for output in made.outputs) <= FOLD_KEPT):
             self.cache.keep(CacheEntry(fingerprint, made.outputs, made.output_digest, made.summary), folder / "outputs")
         return made
 
@@ -193,10 +214,19 @@ class Maker:
             build=build,
         )
 
-    def run(self, standing: Standing, progress: Progress, folder: Path, *, fold: bool = False) -> Made:
+    def _changed(self, standing: Standing) -> dict[str, Delta] | None:
+        """What changed by role since the artifact's previous output, for a recipe that can fold it in; None for a build from
+        nothing."""
+        if standing.node.recipe.fold is None:
+            return None
+        from assets.engine.folded import deltas
+
+        return deltas(self.observer, standing)
+
+    def run(self, standing: Standing, progress: Progress, folder: Path, changed: Mapping[str, Delta] | None = None) -> Made:
         """Run the recipe's body in `folder`; raises InputChanged when an input was edited meanwhile.
 
-        With `fold`, a recipe that can is given its previous output and what changed since, where that is known.
+        With `changed`, a recipe that folds is given its previous output and that.
         """
         recipe, ref = standing.node.recipe, standing.node.ref
         if recipe.items is not None:
@@ -205,7 +235,7 @@ class Maker:
         scratch = Scratch(folder)
         view = self.view(standing, folder)
         try:
-            summary = self._body(standing, view, scratch, fold=fold)
+            summary, how = self._body(standing, view, scratch, changed)
         except Exception:
             # A body that stumbled over an edit in mid-read is no failure of the recipe.
             view.verify()
@@ -223,20 +253,21 @@ class Maker:
                 rule="output-digest-missing",
                 fix="this is an error in the recipe: report it",
             )
-        return Made(folder, outputs, digest, summary.to_json(), "built", summary.pictures)
+        return Made(folder, outputs, digest, summary.to_json(), how, summary.pictures)
 
-    def _body(self, standing: Standing, view: View, scratch: Scratch, *, fold: bool) -> Summary:
+    def _body(
+        self, standing: Standing, view: View, scratch: Scratch, changed: Mapping[str, Delta] | None
+    ) -> tuple[Summary, str]:
         recipe = standing.node.recipe
-        if fold and recipe.fold is not None:
-            from assets.engine.folded import deltas, previous_copy
+        if changed is not None and recipe.fold is not None:
+            from assets.engine.folded import previous_copy
 
-            changed = deltas(self.observer, standing)
-            previous = previous_copy(self.places, standing, scratch.folder / "previous") if changed is not None else None
+            previous = previous_copy(self.places, standing, scratch.folder / "previous")
             if previous is not None:
                 folded: Summary = recipe.fold.load()(view, scratch, standing.parameters, previous, changed)
-                return folded
+                return folded, FOLDED
         summary: Summary = recipe.body.load()(view, scratch, standing.parameters)
-        return summary
+        return summary, "built"
 
     def _verify_upstream(self, standing: Standing) -> None:
         """Raise InputChanged when what is read without the view's help is not what it was when the build began."""

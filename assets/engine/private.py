@@ -32,7 +32,7 @@ def private_outputs(builder: Builder, ref: Ref) -> list[Path]:
         raise HeadwaterError(standing.trouble or "its inputs are not known", rule="upstream-missing", fix="build its inputs")
     names = [output.path for output in standing.node.recipe.outputs]
     digits = parse_oid(standing.fingerprint)[1]
-    base = _base()
+    base = private_folder()
     finished = base / digits
     if not all((finished / name).exists() for name in names):
         scratch = scratch_path(base, "new")
@@ -50,7 +50,7 @@ def private_outputs(builder: Builder, ref: Ref) -> list[Path]:
     return [finished / name for name in names]
 
 
-def _base() -> Path:
+def private_folder() -> Path:
     """The folder for private builds: in the user's cache, or in one that goes with this process where that cannot be written."""
     chosen = cache_folder() / "private"
     try:

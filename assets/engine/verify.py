@@ -19,6 +19,7 @@ from assets.engine.places import Key
 from assets.engine.provenance import OutputFile
 from assets.engine.recipe import Reproducibility
 from assets.engine.standing import Standing
+from resources.problems import problem_of
 from schemas.errors import HeadwaterError, InputChanged, InvalidText, Refused
 
 _SHOWN = 20
@@ -71,6 +72,8 @@ def verify(builder: Builder, ref: Ref, progress: Progress) -> Verification:
         result, differences = _differences(builder, standing, progress)
     except InputChanged as error:
         result, differences = Verified.FAILED, [str(error)]
+    except OSError as error:
+        result, differences = Verified.FAILED, [f"it cannot be built: {problem_of(error)}".partition("\n")[0]]
     except HeadwaterError as error:
         result, differences = Verified.FAILED, [f"it cannot be built: {error.message}"]
     recipe = standing.node.recipe
@@ -177,6 +180,9 @@ def adopt(builder: Builder, ref: Ref, progress: Progress, sample: int | None = N
         builder.observer.forget_artifact(ref)
     except InvalidText as error:
         outcome = Outcome(ref, Result.BLOCKED, error=error, reasons=(error.message,))
+    except OSError as error:
+        problem = problem_of(error)
+        outcome = Outcome(ref, Result.FAILED, error=problem, reasons=(problem.message,))
     except Exception as error:
         outcome = Outcome(ref, Result.FAILED, error=error, reasons=(str(error).partition("\n")[0],))
     outcome.seconds = time.perf_counter() - started

@@ -111,13 +111,18 @@ def run(app: App, refs: Sequence[Ref], policy: Policy) -> list[Outcome]:
 def require_writable(folder: Path) -> None:
     """Raise HeadwaterError (rule `workspace-read-only`) before any work when nothing can be kept in `folder`, the machine state
     of the workspace; it need not exist yet."""
-    present = next(place for place in (folder, *folder.parents) if place.exists())
+    present = _present(folder)
     if not os.access(present, os.W_OK | os.X_OK):
         raise HeadwaterError(
             f"{present} cannot be written to, so nothing can be built",
             rule="workspace-read-only",
             fix="make it writable or build in a copy of the workspace; `headwater status`, `check` and `explain` need no writing",
         )
+
+
+def _present(folder: Path) -> Path:
+    """The folder, or the nearest one above it that exists."""
+    return next(place for place in (folder, *folder.parents) if place.exists())
 
 
 def show_outcome(app: App, outcome: Outcome) -> None:
@@ -278,10 +283,11 @@ def _counts(counts: dict[str, Any]) -> str:
 
 
 def _report_if_lost(app: App) -> None:
-    """Tell a new or lost Dagster home what there is; the one case in which a build with nothing to do loads Dagster."""
+    """Tell a new or lost Dagster home what there is; the one case in which a build with nothing to do loads Dagster. Where
+    nothing can be written there can be no such home."""
     from orchestration.instance import is_lost
 
-    if is_lost(app.workspace()):
+    if is_lost(app.workspace()) and os.access(_present(app.workspace().local), os.W_OK | os.X_OK):
         from orchestration.launch import report_present
 
         report_present(app.engine())

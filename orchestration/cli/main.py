@@ -130,7 +130,9 @@ def _report(app: App, error: Exception) -> int:
     elif isinstance(error, click.ClickException):
         error = HeadwaterError(error.format_message())
     elif isinstance(error, OSError):
-        error = HeadwaterError(_os_message(error), path=_os_path(error))
+        from resources.problems import problem_of
+
+        error = problem_of(error)
     elif not isinstance(error, HeadwaterError):
         error = HeadwaterError(
             f"internal error: {type(error).__name__}: {error}",
@@ -144,17 +146,6 @@ def _report(app: App, error: Exception) -> int:
 def _help_command(error: object) -> str:
     context = getattr(error, "ctx", None)
     return f"{context.command_path if context else 'headwater'} --help"
-
-
-def _os_message(error: OSError) -> str:
-    return (error.strerror or str(error) or type(error).__name__).lower()
-
-
-def _os_path(error: OSError) -> str | None:
-    name = error.filename
-    if name is None or isinstance(name, int):
-        return None
-    return name.decode(errors="backslashreplace") if isinstance(name, bytes) else str(name)
 
 
 if __name__ == "__main__":

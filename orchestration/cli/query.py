@@ -70,7 +70,8 @@ def query(app: App, sql: str | None, style: str, limit: int, timeout: float) -> 
 
 
 def refreshed_catalog(app: App) -> Path:
-    """The catalog file on this machine, built when it is missing or stale. Raises the error of a build that failed."""
+    """The catalog file on this machine, built when it is missing or stale; where the workspace cannot be written to, in the
+    user's cache folder. Raises the error of a build that failed."""
     from assets.engine.model import Policy, Ref
     from assets.engine.places import WORKSPACE_KIND, WORKSPACE_STORE
 
@@ -78,6 +79,9 @@ def refreshed_catalog(app: App) -> Path:
     ref = Ref(WORKSPACE_KIND, WORKSPACE_STORE, "catalog")
     if str(engine.status([str(ref)])[0].freshness) != "fresh":
         outcome = engine.build_one(ref, Policy(), None)
+        if isinstance(outcome.error, HeadwaterError) and outcome.error.rule == "workspace-read-only":
+            app.note("the workspace cannot be written to; this asks a catalog that was built beside it")
+            return engine.readable(ref).paths[0]
         if outcome.error is not None:
             raise outcome.error
     if workspace.state.local_root is not None:
