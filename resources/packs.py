@@ -27,7 +27,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Protocol
 
 from blake3 import blake3
 
@@ -143,37 +143,54 @@ class PackWriter:
         self.path.unlink(missing_ok=True)
 
 
-class Pack:
-    """A finished pack, read through a seekable stream; `path` is for messages.
+class Ranges(Protocol):
+    """Bytes that can be read from any place, by several threads at once."""
 
-    The index is read and checked when the pack is opened. Raises DamagedPack (rule `pack-damaged`).
+    size: int
+
+    def read(self, offset: int, length: int) -> bytes:
+        """At most `length` bytes from `offset`."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what is open."""
+        ...
+
+
+class Pack:
+    """A finished pack; `path` is for messages. The index is read and checked when the pack is opened.
+
+    Raises DamagedPack (rule `pack-damaged`).
     """
 
-    def __init__(self, stream: BinaryIO, path: str) -> None:
+    def __init__(self, ranges: Ranges, path: str) -> None:
         self.path = path
-        self._stream = stream
-        end = stream.seek(0, 2)
+        self._ranges = ranges
+        end = ranges.size
         if end < len(MAGIC) + _TRAILER.size:
             raise _damaged(path, "is cut off")
-        stream.seek(end - _TRAILER.size)
-        start, count, digest, magic = _TRAILER.unpack(_exactly(stream, _TRAILER.size, path))
+        start, count, digest, magic = _TRAILER.unpack(self._exactly(end - _TRAILER.size, _TRAILER.size))
         length = end - _TRAILER.size - start
         if magic != _END or start < len(MAGIC) or count > MEMBERS or length != count * _ENTRY.size:
             raise _damaged(path, "has no valid end")
-        stream.seek(0)
-        if _exactly(stream, len(MAGIC), path) != MAGIC:
+        if self._exactly(0, len(MAGIC)) != MAGIC:
             raise _damaged(path, "has no valid beginning")
-        stream.seek(start)
-        self._index = _exactly(stream, length, path)
+        self._index = self._exactly(start, length)
         if blake3(MAGIC + self._index + _COUNTS.pack(start, count)).digest() != digest:
             raise _damaged(path, "has a damaged index")
         self.name: str = digest.hex()
         self._start: int = start
         self._count: int = count
 
+    def _exactly(self, offset: int, length: int) -> bytes:
+        data = self._ranges.read(offset, length)
+        if len(data) != length:
+            raise _damaged(self.path, "is cut off")
+        return data
+
     def close(self) -> None:
-        """Let go of the stream."""
-        self._stream.close()
+        """Let go of the file."""
+        self._ranges.close()
 
     def __len__(self) -> int:
         return self._count
@@ -215,8 +232,7 @@ class Pack:
 
     def stored(self, member: Member) -> bytes:
         """The stored (possibly encoded) bytes of a member, checked against their CRC; not yet against the oid."""
-        self._stream.seek(member.offset)
-        data = _exactly(self._stream, member.stored, self.path)
+        data = self._exactly(member.offset, member.stored)
         if zlib.crc32(data) != member.crc:
             raise _damaged(self.path, f"holds damaged bytes for {member.oid}")
         return data
@@ -225,10 +241,3 @@ class Pack:
 def key_of(oid: str) -> bytes:
     """What `Pack.keys` holds for an oid."""
     return _key(oid)
-
-
-def _exactly(stream: BinaryIO, length: int, path: str) -> bytes:
-    data = stream.read(length)
-    if len(data) != length:
-        raise _damaged(path, "is cut off")
-    return data
