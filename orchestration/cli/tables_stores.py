@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,11 +56,13 @@ class Opened:
     @property
     def database(self) -> Path:
         """The local path of playground.db. Raises UsageError for a workspace at a URL."""
-        root = self.app.workspace().outputs.local_root
+        workspace = self.app.workspace()
+        root = workspace.outputs.local_root
         if root is None:
             raise UsageError(
-                "this command works on a live database, which a workspace at a URL does not have",
-                fix="run it in a checkout of the text",
+                f"this command works on a live database, and a workspace at a URL ({workspace.root.url}) has none",
+                fix=f"work on a copy (`headwater -C {shlex.quote(workspace.root.url)} tables zip {shlex.quote(self.store.name)} -o "
+                "copy.zip`, then `headwater tables unzip copy.zip`); `headwater query` reads the rows where they are",
                 rule="needs-local",
             )
         return root / self.store.root / DATABASE if self.store.root else root / DATABASE

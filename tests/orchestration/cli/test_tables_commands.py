@@ -6,6 +6,7 @@ import io
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import pytest
 
 from orchestration.cli.main import main
 from resources.objects import ObjectStore
+from resources.storage import open_storage
 from resources.storage.local import LocalStorage
 from schemas.tables.gitfiles import GITATTRIBUTES, GITIGNORE
 
@@ -317,6 +319,26 @@ def test_case_91_a_hostile_zip_writes_nothing(work: Path, run: Run) -> None:
     code, _, err = run("unzip", "bad.zip", "bad")
     assert (code, "zip-path" in err) == (1, True)
     assert sorted(path.name for path in work.iterdir()) == before
+
+
+@pytest.mark.parametrize("command", [["exec", "DELETE FROM city"], ["shell"], ["export"], ["diff"]])
+def test_commands_on_a_live_database_say_at_a_url_how_to_get_one(
+    work: Path, run: Run, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    url = f"memory://live-{command[0]}"
+    storage = open_storage(url)
+    for name in ("project.yaml", "data/city.csv", "data/person.csv"):
+        storage.write(f"shop/{name}", (work / "shop" / name).read_bytes())
+    monkeypatch.setenv("HEADWATER_ROOT", url)
+    code, _, err = run(*command)
+    assert (code, "[needs-local]" in err, url in err) == (2, True, True)
+    fix = re.search(r"`headwater -C (\S+) (tables zip .*?)`, then `headwater (tables unzip .*?)`", err)
+    assert fix is not None
+    assert main(["-C", fix[1], *fix[2].split()]) == 0
+    monkeypatch.delenv("HEADWATER_ROOT")
+    assert main(fix[3].split()) == 0
+    monkeypatch.chdir(work / "copy")
+    assert run("exec", "DELETE FROM city WHERE id = 1")[0] == 0
 
 
 def test_case_83_a_torn_line_in_the_middle_stops_everything_that_writes(work: Path, run: Run) -> None:
