@@ -61,8 +61,8 @@ class Opened:
         if root is None:
             raise UsageError(
                 f"this command works on a live database, and a workspace at a URL ({workspace.root.url}) has none",
-                fix=f"work on a copy (`headwater -C {shlex.quote(workspace.root.url)} tables zip {shlex.quote(self.store.name)} -o "
-                "copy.zip`, then `headwater tables unzip copy.zip`); `headwater query` reads the rows where they are",
+                fix=f"work on a copy (`headwater -C {shlex.quote(workspace.root.url)} tables zip {shlex.quote(self.store.name)} "
+                "-o copy.zip`, then `headwater tables unzip copy.zip`); `headwater query` reads the rows where they are",
                 rule="needs-local",
             )
         return root / self.store.root / DATABASE if self.store.root else root / DATABASE
