@@ -93,7 +93,13 @@ def write_search(connection: apsw.Connection) -> None:
 def finish(connection: apsw.Connection, read: Reading) -> Summary:
     """Write what the index says about itself, its digest last, and the summary for people."""
     connection.execute("DELETE FROM info")
-    facts = {"format": str(schema.FORMAT), "parser": str(PARSER_VERSION), "reading": read.digest, "layout": str(read.layout)}
+    facts = {
+        "format": str(schema.FORMAT),
+        "parser": str(PARSER_VERSION),
+        "reading": read.digest,
+        "layout": str(read.layout),
+        "default-type": read.config.default_note_type,
+    }
     connection.executemany("INSERT INTO info VALUES (?, ?)", list(facts.items()))
     digest = index_digest(connection)
     connection.execute("INSERT INTO info VALUES ('digest', ?)", (digest,))
