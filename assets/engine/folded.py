@@ -75,10 +75,10 @@ def deltas(observer: Observer, standing: Standing) -> dict[str, Delta] | None:
 def previous_copy(places: Places, standing: Standing, folder: Path) -> Path | None:
     """A verified copy of the previous outputs below `folder`, for the fold to change as it likes; None when one is damaged."""
     assert standing.record is not None
+    folder.mkdir(parents=True, exist_ok=True)
     for output in standing.record.outputs:
         target = folder / output.path
         places.fetch(standing.node.store, output, target)
         if file_oid(target) != output.oid:
             return None
-    folder.mkdir(parents=True, exist_ok=True)
     return folder

@@ -255,9 +255,7 @@ class Maker:
             )
         return Made(folder, outputs, digest, summary.to_json(), how, summary.pictures)
 
-    def _body(
-        self, standing: Standing, view: View, scratch: Scratch, changed: Mapping[str, Delta] | None
-    ) -> tuple[Summary, str]:
+    def _body(self, standing: Standing, view: View, scratch: Scratch, changed: Mapping[str, Delta] | None) -> tuple[Summary, str]:
         recipe = standing.node.recipe
         if changed is not None and recipe.fold is not None:
             from assets.engine.folded import previous_copy

@@ -79,7 +79,7 @@ class Provenance:
     outputs: tuple[OutputFile, ...]
     output_digest: str
     how: str
-    """`built`, `restored` or `adopted`."""
+    """`built`, `folded`, `restored` or `adopted`."""
     summary: dict[str, Any] = field(default_factory=dict)
     sequence: int = 1
     backups: tuple[OutputFile, ...] = ()
@@ -218,6 +218,10 @@ class Records:
         path = manifest_path(root)
         if self.state.stat(path) is None:
             self.state.write(path, canonical_json({"format": FORMAT, "files": [list(entry) for entry in files()]}))
+
+    def delete_manifest(self, root: str) -> None:
+        """Delete one manifest; without it nobody can say which files changed since."""
+        self.state.delete(manifest_path(root))
 
     def trim_manifests(self) -> None:
         """Delete the manifests that no record names any more: every edit of a source leaves one.

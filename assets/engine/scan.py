@@ -15,7 +15,7 @@ from assets.engine.fingerprint import input_digest
 from assets.engine.model import Ref, Store
 from assets.engine.recipe import Input, Kind, Source
 from schemas.canonical import canonical_json
-from schemas.globs import folder_test, matcher
+from schemas.globs import by_folder, folder_test, matcher
 from schemas.oid import json_oid
 from schemas.paths import is_usable
 
@@ -97,11 +97,11 @@ def scan_sources(
         }
     )
     roots = _remembered_roots(workspace, key, kind.sources)
-    if roots is None:
-        files = _files_by_source(tree, kind.sources, store, excluded)
-        roots = {name: input_digest(entries, names=True) for name, entries in files.items()}
-        workspace.stat_cache.set_memo(f"sources:{key}", canonical_json(roots))
     enumerated: dict[str, tuple[FileEntry, ...]] = {}
+    if roots is None:
+        enumerated.update(_files_by_source(tree, kind.sources, store, excluded))
+        roots = {name: input_digest(entries, names=True) for name, entries in enumerated.items()}
+        workspace.stat_cache.set_memo(f"sources:{key}", canonical_json(roots))
 
     def enumerate_source(name: str) -> Callable[[], tuple[FileEntry, ...]]:
         def enumerate_files() -> tuple[FileEntry, ...]:
@@ -129,15 +129,22 @@ def _remembered_roots(workspace: Workspace, key: str, sources: Sequence[Source])
 def _files_by_source(
     tree: Tree, sources: Sequence[Source], store: Store, excluded: Callable[[str], bool]
 ) -> dict[str, tuple[FileEntry, ...]]:
-    tests = [(source.name, matcher(source.include, source.exclude)) for source in sources]
+    tests = [(source.name, by_folder(source.include, source.exclude)) for source in sources]
     files: dict[str, list[FileEntry]] = {source.name: [] for source in sources}
-    for path, size, oid in tree.files():
-        below = store_relative(store, path)
-        if not is_usable(below):  # no record can name it; the kind's checks report it
+    for folder in tree.folders:
+        below = store_relative(store, folder.path) if folder.path != store.root else ""
+        prefix = f"{below}/" if below else ""
+        possible = [(files[name].append, test) for name, of in tests if (test := of(below)) is not None]
+        if not possible:
             continue
-        for name, test in tests:
-            if test(below) and not excluded(path):
-                files[name].append((below, oid, size))
+        for path, size, oid in folder.files():
+            name = path.rpartition("/")[2]
+            entry = (prefix + name, oid, size)
+            if not is_usable(entry[0]):  # no record can name it; the kind's checks report it
+                continue
+            for add, test in possible:
+                if test(name) and not excluded(path):
+                    add(entry)
     return {name: tuple(sorted(entries)) for name, entries in files.items()}
 
 

@@ -12,11 +12,12 @@ import pytest
 
 from assets import registry
 from assets.engine.adhoc import with_store
+from assets.engine.cache import BuildCache, CacheEntry
 from assets.engine.engine import Engine
 from assets.engine.model import Freshness, Ref, Result, Store
 from assets.engine.private import KEPT
 from assets.engine.publish import DERIVED_KEPT
-from assets.engine.recipe import Kind
+from assets.engine.recipe import Kind, Recipe
 from assets.workspace.recipes import KIND as WORKSPACE
 from resources.workspace import open_workspace
 from tests.assets.engine import page_kinds
@@ -312,3 +313,49 @@ def test_a_later_version_of_a_recipe_is_built_from_nothing(root: Path) -> None:
     recipes = tuple(replace(recipe, version=2) for recipe in page_kinds.PAGES.recipes)
     engine_on(root, _kind(recipes=recipes)).build()
     assert [name for name in page_kinds.RUNS if name in ("build", "fold")] == ["build"]
+
+
+def test_a_large_folded_output_is_not_copied_into_the_build_cache(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    on(root).build_one(INDEX)
+    monkeypatch.setattr("assets.engine.make.FOLD_KEPT", 10)
+    write(root, {"a/.pages/on/two.page": "2"})
+    engine = on(root)
+    entries = engine.cache.stats().entries
+    assert engine.build_one(INDEX).result is Result.BUILT
+    record = engine.provenance(INDEX)
+    assert record is not None
+    assert record.how == "folded"
+    assert engine.cache.stats().entries == entries
+    monkeypatch.undo()
+    write(root, {"a/.pages/on/two.page": "3"})
+    on(root).build_one(INDEX)
+    assert engine.cache.stats().entries == entries + 1
+
+
+def test_what_can_be_folded_is_not_asked_of_another_machine(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+    find = BuildCache.find
+
+    def spied(self: BuildCache, fingerprint: str, recipe: Recipe, *, remote: bool = True) -> CacheEntry | None:
+        asked.append(remote)
+        return find(self, fingerprint, recipe, remote=remote)
+
+    monkeypatch.setattr(BuildCache, "find", spied)
+    on(root).build_one(INDEX)
+    write(root, {"a/.pages/on/two.page": "2"})
+    on(root).build_one(INDEX)
+    (root / "a/.pages/index.json").unlink()
+    write(root, {"a/.pages/on/two.page": "3"})
+    on(root).build_one(INDEX)
+    assert asked == [True, False, True]
+
+
+def test_lists_of_what_was_read_do_not_pile_up_with_every_edit(root: Path) -> None:
+    engine = on(root)
+    engine.build()
+    lists = sorted(path.name for path in (root / ".headwater/manifests").rglob("*.json"))
+    for number in range(4):
+        write(root, {"a/.pages/on/two.page": f"edit {number}"})
+        on(root).build()
+    assert len(list((root / ".headwater/manifests").rglob("*.json"))) == len(lists)
+    assert on(root).explain(INDEX).state.freshness is Freshness.FRESH
