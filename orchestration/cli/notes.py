@@ -4,7 +4,26 @@ from __future__ import annotations
 
 from orchestration.cli.app import group
 
-LAZY: dict[str, str] = {}
+LAZY: dict[str, str] = {
+    "init": "orchestration.cli.notes_store:init",
+    "new": "orchestration.cli.notes_write:new",
+    "capture": "orchestration.cli.notes_write:capture",
+    "edit": "orchestration.cli.notes_write:edit",
+    "update": "orchestration.cli.notes_write:update",
+    "mv": "orchestration.cli.notes_move:mv",
+    "rm": "orchestration.cli.notes_move:rm",
+    "merge": "orchestration.cli.notes_move:merge",
+    "attach": "orchestration.cli.notes_meta:attach",
+    "value": "orchestration.cli.notes_meta:value",
+    "verify": "orchestration.cli.notes_meta:verify",
+    "custom": "orchestration.cli.notes_meta:custom",
+    "link": "orchestration.cli.notes_link:link",
+    "index": "orchestration.cli.notes_store:index",
+    "relayout": "orchestration.cli.notes_store:relayout",
+    "pack": "orchestration.cli.notes_share:pack",
+    "unpack": "orchestration.cli.notes_share:unpack",
+    "merge-driver": "orchestration.cli.notes_git:merge_driver",
+}
 """Command -> where it is, as `package.module:object`."""
 
 SECTIONS: dict[str, tuple[str, ...]] = {

@@ -1,0 +1,131 @@
+"""`headwater notes init|index|relayout|sync`: commands on a store as a whole."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from orchestration.cli.app import App, command, counted, pass_app
+from orchestration.cli.notes_plans import carry_out, dry_run_option, linker, yes_option
+from orchestration.cli.notes_stores import opened, store_option
+from schemas.errors import UsageError
+
+if TYPE_CHECKING:
+    from assets.engine.model import Outcome
+    from assets.notes.opened import OpenedNotes
+    from resources.notes.changes import Plan
+
+
+@command("init")
+@click.argument("path", required=False)
+@click.option("--visible", is_flag=True, help="Start it in qipu/ instead of .qipu/.")
+@click.option("--stealth", is_flag=True, help="Have git ignore it, by one line in the project's .gitignore.")
+@click.option("--branch", metavar="NAME", help="Keep it on a branch of its own, checked out in the store's folder.")
+@pass_app
+def init(app: App, path: str | None, visible: bool, stealth: bool, branch: str | None) -> None:
+    """Start a notes store in the project folder PATH: settings, templates, folders, and what git should know.
+
+    Nothing that is there is overwritten; run it again to add what is missing. A folder of Markdown or an Obsidian vault needs no
+    init: it is a store as it is.
+
+    \b
+    Examples:
+      headwater notes init
+      headwater notes init --stealth           git ignores it
+      headwater notes init --branch notes      `headwater notes sync` shares it, your branches stay free of it
+    """
+    from orchestration.cli.notes_init import start
+
+    if stealth and branch is not None:
+        raise UsageError(
+            "--stealth and --branch exclude each other", rule="usage", fix="a store that git ignores lies on no branch: give one"
+        )
+    root = start(app, path or app.root or ".", visible=visible, stealth=stealth, branch=branch)
+    app.say(f'Next: headwater notes new "A title"{"" if root in (".qipu", "qipu") else f" -s {root}"}')
+
+
+@command("index")
+@store_option
+@click.option("--rebuild", is_flag=True, help="Build it from nothing instead of bringing it up to date.")
+@click.option("--rewrite-wiki-links", "rewrite", is_flag=True, help="Turn [[links]] in the text into Markdown links first.")
+@dry_run_option
+@yes_option
+@pass_app
+def index(app: App, store: str | None, rebuild: bool, rewrite: bool, dry_run: bool, yes: bool) -> None:
+    """Bring the index up to date, and say what it holds.
+
+    Every command does so by itself; this is for looking, and for building it anew. With `rewrite_wiki_links = true` in
+    config.toml, [[links]] in the text are rewritten here as with --rewrite-wiki-links.
+
+    \b
+    Examples:
+      headwater notes index
+      headwater notes index --rebuild
+      headwater notes index --rewrite-wiki-links --dry-run
+    """
+    with opened(app, store) as notes:
+        rewrite = rewrite or notes.config.rewrite_wiki_links
+    if rewrite:
+        carry_out(app, store, _rewritten, label="notes index --rewrite-wiki-links", dry_run=dry_run, yes=yes)
+    if dry_run:
+        return
+    with opened(app, store) as notes:
+        outcome = _rebuilt(app, notes) if rebuild else notes.outcome
+        counts = dict(notes.connection.execute(_COUNTS).fetchone())
+        record = {"outcome": str(outcome.result), "seconds": round(outcome.seconds, 3), "path": str(notes.path), **counts}
+        words = ", ".join(counted(counts[name], name.removesuffix("s")) for name in counts)
+        app.emit(record, f"{outcome.result}: {words}")
+
+
+_COUNTS = """
+    SELECT (SELECT count(*) FROM notes) AS notes, (SELECT count(*) FROM mentions) AS mentions,
+      (SELECT count(*) FROM edges) AS edges, (SELECT count(*) FROM unresolved) AS unresolved,
+      (SELECT count(*) FROM attachments) AS attachments, (SELECT count(*) FROM findings) AS findings
+"""
+
+
+def _rewritten(notes: OpenedNotes) -> Plan:
+    from resources.notes.inline import rewrite_wiki_links
+
+    return rewrite_wiki_links(notes.store, linker(notes))
+
+
+def _rebuilt(app: App, notes: OpenedNotes) -> Outcome:
+    """The index built from nothing, without the build cache."""
+    from assets.engine.model import Policy
+
+    outcome = app.engine().build_one(notes.ref, Policy(force=True, use_cache=False))
+    if outcome.error is not None:
+        raise outcome.error
+    notes.refresh()
+    return outcome
+
+
+@command("relayout")
+@store_option
+@click.option("--mocs", type=click.Choice(["folder", "type"]), help="Maps lie in mocs/, or among the other notes.")
+@click.option("--note-path", type=click.Choice(["flat", "date"]), help="Notes lie in notes/, or in notes/YYYY/MM/.")
+@click.option("--attachments", type=click.Choice(["flat", "per-note"]), help="Attachments lie in one folder, or in one per note.")
+@dry_run_option
+@yes_option
+@pass_app
+def relayout(
+    app: App, store: str | None, mocs: str | None, note_path: str | None, attachments: str | None, dry_run: bool, yes: bool
+) -> None:
+    """Move every file to where the layout puts it, rewrite the links, and write the layout into config.toml.
+
+    Without options, files that lie elsewhere than [layout] says are put right. Notes in folders of your own stay.
+
+    \b
+    Examples:
+      headwater notes relayout --note-path date --dry-run
+      headwater notes relayout --mocs type --attachments per-note
+    """
+
+    def make(notes: OpenedNotes) -> Plan:
+        from resources.notes.relayout import relayout as plan_relayout
+
+        return plan_relayout(notes.store, linker(notes), mocs=mocs, note_path=note_path, attachments=attachments)
+
+    carry_out(app, store, make, label="notes relayout", dry_run=dry_run, yes=yes)
