@@ -35,6 +35,9 @@ ATTACHMENTS = Source(
     exclude=("**/*.md", "**/*.markdown", "config.toml", "**/.*", _HIDDEN, "qipu.db*"),
 )
 
+CACHE_FILES = ("index_meta", "metadata", "tags", "edges", "unresolved", "files", "id_to_path")
+"""The names of the JSON files in `.cache/`."""
+
 QIPU_DB = Recipe(
     name="qipu_db",
     version=1,
@@ -52,6 +55,7 @@ QIPU_DB = Recipe(
     body=Lazy("assets.notes.index:build"),
     fold=Lazy("assets.notes.fold:fold"),
     reproducibility=Reproducibility.DUMP_EQUAL,
+    libraries=("apsw", "pyyaml"),
     content=Lazy("assets.notes.dump:content_digest"),
     before_replace=Lazy("assets.notes.text:free_the_way"),
     parameters=("include", "exclude", "layout"),
@@ -59,11 +63,39 @@ QIPU_DB = Recipe(
     kinds=("sqlite", "sql"),
 )
 
+CACHE = Recipe(
+    name="cache",
+    version=1,
+    description=(
+        "The index as the seven JSON files that other programs read: notes by id, tags, edges, unresolved links, files. Sorted, one "
+        "entry per line; a file is written only when it changes."
+    ),
+    inputs=(Input("index", artifact="qipu_db"),),
+    outputs=tuple(Output(f".cache/{name}.json", Place.STORE) for name in CACHE_FILES),
+    body=Lazy("assets.notes.cache:build"),
+    derived_by_format=True,
+    kinds=("json",),
+)
+
+GRAPH = Recipe(
+    name="graph",
+    version=1,
+    description=(
+        "Notes and edges as Parquet files, which the workspace catalog shows as the tables `nodes` and `edges` of the store, and a "
+        "picture of the graph (SVG)."
+    ),
+    inputs=(Input("index", artifact="qipu_db"),),
+    outputs=(Output("nodes.parquet"), Output("edges.parquet"), Output("graph.svg")),
+    body=Lazy("assets.notes.graph:build"),
+    libraries=("pyarrow",),
+    kinds=("parquet", "svg"),
+)
+
 KIND = Kind(
     name="notes",
     title="Notes: linked Markdown becomes a searchable index, a graph and a list of what is broken",
     sources=(NOTES, SETTINGS, TEMPLATES, ATTACHMENTS),
-    recipes=(QIPU_DB,),
+    recipes=(QIPU_DB, CACHE, GRAPH),
     markers=(".qipu", "qipu", ".obsidian"),
     folders=(".qipu", "qipu", ".obsidian"),
     derived=("qipu.db*", ".cache/**"),

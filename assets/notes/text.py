@@ -75,18 +75,17 @@ def _redirected(storage: Storage, project: str, root: str) -> str:
     return target if _has_folder(storage, target) else root
 
 
-def is_qipu(storage: Storage, root: str) -> bool:
-    """Whether a store's folder has qipu's layout, by its name or by what lies in it."""
-    return root.rpartition("/")[2] in STORE_FOLDERS or (
-        storage.stat(_below(root, CONFIG_FILE)) is not None
-        and any(_has_folder(storage, _below(root, name)) for name in _NOTE_FOLDERS)
-    )
-
-
 def place(storage: Storage, root: str, settings: Mapping[str, Any]) -> Place:
     """`Kind.place`: in the store where its layout has a place for derived files, else apart from it."""
     layout = settings.get("layout")
-    return Place.STORE if layout == "qipu" or (layout is None and is_qipu(storage, root)) else Place.ARTIFACTS
+    if layout is None:
+        from schemas.notes.layout import detect
+
+        names = [name for name in (OBSIDIAN, *_NOTE_FOLDERS) if _has_folder(storage, _below(root, name))]
+        if storage.stat(_below(root, CONFIG_FILE)) is not None:
+            names.append(CONFIG_FILE)
+        layout = detect(root, names)
+    return Place.STORE if layout == "qipu" else Place.ARTIFACTS
 
 
 def free_the_way(path: Path) -> None:
