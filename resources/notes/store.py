@@ -176,7 +176,7 @@ class NotesStore:
         the vault puts new notes in. Another folder: `<slug>.md`. A name that is taken there gets the id behind it.
         """
         if self.layout is Layout.QIPU:
-            return f"{self.folder_for(note_type, created)}/{self._qipu_name(note_id, title)}"
+            return f"{self.folder_for(note_type, created)}/{self.file_name(note_id, title)}"
         if self.layout is Layout.VAULT:
             name = _NOT_IN_NAME.sub(" ", title).strip(" .")[:60].strip(" .")
             where = self.obsidian.new_file_folder if self.obsidian.new_file_location == "folder" else ""
@@ -188,6 +188,11 @@ class NotesStore:
         if fold(f"{prefix}{name}.md") in taken:
             name = f"{name}-{note_id}" if self.layout is Layout.FOLDER else f"{name} {note_id}"
         return f"{prefix}{name}.md"
+
+    def file_name(self, note_id: str, title: str) -> str:
+        """The name of a note's file in qipu's layout."""
+        slug = _slug(title)
+        return f"{note_id}-{slug}.md" if slug else f"{note_id}.md"
 
     def folder_for(self, note_type: str | None, created: datetime | None = None) -> str:
         """The folder that a note of this type lies in, in qipu's layout."""
@@ -229,10 +234,6 @@ class NotesStore:
                     f"{path!r} and {present!r} are one file on some computers", rule="notes-place", fix="choose another name"
                 )
         return path
-
-    def _qipu_name(self, note_id: str, title: str) -> str:
-        slug = _slug(title)
-        return f"{note_id}-{slug}.md" if slug else f"{note_id}.md"
 
     def _globs(self) -> tuple[Sequence[str], Sequence[str]]:
         return self.settings.get("include") or (), self.settings.get("exclude") or ()
