@@ -67,8 +67,8 @@ CACHE = Recipe(
     name="cache",
     version=1,
     description=(
-        "The index as the seven JSON files that other programs read: notes by id, tags, edges, unresolved links, files. Sorted, one "
-        "entry per line; a file is written only when it changes."
+        "The index as the seven JSON files that other programs read: notes by id, tags, edges, unresolved links, files. Sorted, "
+        "one entry per line; a file is written only when it changes."
     ),
     inputs=(Input("index", artifact="qipu_db"),),
     outputs=tuple(Output(f".cache/{name}.json", Place.STORE) for name in CACHE_FILES),
@@ -81,8 +81,8 @@ GRAPH = Recipe(
     name="graph",
     version=1,
     description=(
-        "Notes and edges as Parquet files, which the workspace catalog shows as the tables `nodes` and `edges` of the store, and a "
-        "picture of the graph (SVG)."
+        "Notes and edges as Parquet files, which the workspace catalog shows as the tables `nodes` and `edges` of the store, and "
+        "a picture of the graph (SVG)."
     ),
     inputs=(Input("index", artifact="qipu_db"),),
     outputs=(Output("nodes.parquet"), Output("edges.parquet"), Output("graph.svg")),

@@ -78,6 +78,8 @@ def _redirected(storage: Storage, project: str, root: str) -> str:
 def place(storage: Storage, root: str, settings: Mapping[str, Any]) -> Place:
     """`Kind.place`: in the store where its layout has a place for derived files, else apart from it."""
     layout = settings.get("layout")
+    if layout is None and root.rpartition("/")[2] in STORE_FOLDERS:
+        return Place.STORE
     if layout is None:
         from schemas.notes.layout import detect
 
