@@ -267,7 +267,8 @@ class Observer:
                 if store.present:
                     # Sorted, because scanned and remembered sources come in different orders.
                     for _, state in sorted(self.sources(store).items()):
-                        members.append(Member(state.ref, store, state.root, enumerate_files=_enumerator(state)))
+                        catalog = self.kinds[store.kind].catalog
+                        members.append(Member(state.ref, store, state.root, enumerate_files=_enumerator(state), catalog=catalog))
             digest = json_oid([[str(member.ref), member.digest, self.kinds[member.ref.kind].check_version] for member in members])
             return RoleInput(digest, members=tuple(members))
         for ref, node in self.graph.nodes.items():

@@ -22,6 +22,7 @@ from schemas.paths import check_path
 
 if TYPE_CHECKING:
     from assets.engine.items import ItemReader
+    from assets.engine.recipe import Lazy
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,8 @@ class Member:
     outputs: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
     enumerate_files: Callable[[], tuple[tuple[str, str, int], ...]] | None = None
+    catalog: Lazy | None = None
+    """How the small records of a source's store are read (`Kind.catalog`)."""
 
     @property
     def files(self) -> list[InputFile]:

@@ -25,9 +25,9 @@ from assets.tables.text import open_project, refuse
 from resources.duckdb_writing import saying_what_failed
 from schemas.errors import HeadwaterError, InvalidText, Refused
 from schemas.oid import json_oid
+from schemas.sql_quoting import quote, quote_all
 from schemas.tables.duckdb_sql import Dropped, creation_order, duckdb_ddl
 from schemas.tables.model import Project
-from schemas.tables.sql import quote, quote_all
 
 _CONFIG: Mapping[str, Any] = {
     "enable_external_access": "false",

@@ -22,7 +22,7 @@ import apsw
 import apsw.sqlite_extra
 
 from schemas.oid import json_oid
-from schemas.tables.sql import quote
+from schemas.sql_quoting import quote
 
 _SQL_PARTS = re.compile(r"""('(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\])|(?:--[^\n]*|/\*.*?\*/|\s)+""", re.DOTALL)
 

@@ -25,9 +25,9 @@ from assets.tables.versions import PROJECT_FILE, Version
 from resources.tables.history_log import Draft
 from resources.tables.records import Change
 from schemas.errors import HeadwaterError
+from schemas.sql_quoting import quote, quote_all
 from schemas.tables.history import RecordKind
 from schemas.tables.model import Table
-from schemas.tables.sql import quote, quote_all
 
 BUSY_MILLISECONDS = 5000
 """How long a command waits for another program that writes to the database."""

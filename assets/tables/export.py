@@ -22,11 +22,11 @@ from resources.tables.store import canonical_key, sort_key
 from schemas import yaml_text
 from schemas.errors import Conflict, HeadwaterError, InvalidText
 from schemas.findings import found
+from schemas.sql_quoting import quote, quote_all
 from schemas.tables import strict
 from schemas.tables.incoming import LIVE_LIMIT
 from schemas.tables.model import Project, Table
 from schemas.tables.project import read_project
-from schemas.tables.sql import quote, quote_all
 
 _SHOWN = 100
 

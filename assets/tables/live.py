@@ -22,9 +22,9 @@ from assets.tables.versions import Version
 from resources.tables.records import Cells, Change
 from schemas.errors import HeadwaterError
 from schemas.findings import Finding, found
+from schemas.sql_quoting import quote, quote_all
 from schemas.tables.incoming import LIVE_CELL
 from schemas.tables.model import Project, Table
-from schemas.tables.sql import quote, quote_all
 from schemas.tables.types import BadCell, ColumnType
 
 

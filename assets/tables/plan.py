@@ -17,7 +17,7 @@ from assets.tables.live import Unreadable, compare_databases, live_tables, opene
 from assets.tables.versions import PROJECT_FILE, Version
 from resources.tables.records import split_records
 from schemas.oid import file_oid
-from schemas.tables.sql import quote
+from schemas.sql_quoting import quote
 
 if TYPE_CHECKING:
     from assets.engine.view import Built, View

@@ -32,8 +32,9 @@ from assets.tables.dump import content_digest
 from assets.tables.load import TableText
 from assets.tables.text import open_project, refuse
 from schemas.errors import HeadwaterError, InvalidText, Refused
+from schemas.sql_quoting import quote
 from schemas.tables.model import Project
-from schemas.tables.sql import quote, sqlite_indexes, sqlite_tables, sqlite_views
+from schemas.tables.sql import sqlite_indexes, sqlite_tables, sqlite_views
 
 __all__ = ["build", "content_digest", "free_the_way"]
 

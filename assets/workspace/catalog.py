@@ -23,6 +23,7 @@ from schemas.errors import HeadwaterError, InputChanged
 from schemas.findings import Finding
 from schemas.ids import escape_name
 from schemas.oid import bytes_oid
+from schemas.sql_quoting import quote, text_literal
 
 if TYPE_CHECKING:
     import duckdb
@@ -150,13 +151,13 @@ def build(view: View, scratch: Scratch, parameters: Mapping[str, Any]) -> Summar
     rows = _rows(sources, artifacts)
     with saying_what_failed(), duckdb.connect(str(scratch.path("catalog.duckdb"))) as connection:
         for name, (columns, comment) in TABLES.items():
-            declared = ", ".join(f"{quoted(column)} {kind}" for column, kind in columns)
-            connection.execute(f"CREATE TABLE {quoted(name)} ({declared})")
-            connection.execute(f"COMMENT ON TABLE {quoted(name)} IS {literal(comment)}")
+            declared = ", ".join(f"{quote(column)} {kind}" for column, kind in columns)
+            connection.execute(f"CREATE TABLE {quote(name)} ({declared})")
+            connection.execute(f"COMMENT ON TABLE {quote(name)} IS {text_literal(comment)}")
             _insert(connection, name, [column for column, _ in columns], sorted(rows[name], key=_row_key))
         for name, table in _kind_tables(view.storage, sources).items():
             connection.register("incoming", table)
-            connection.execute(f"CREATE TABLE {quoted(name)} AS SELECT * FROM incoming ORDER BY ALL")
+            connection.execute(f"CREATE TABLE {quote(name)} AS SELECT * FROM incoming ORDER BY ALL")
             connection.unregister("incoming")
         counts = {name: _count(connection, name) for name in _tables(connection)}
         digest = _dump_digest(connection)
@@ -170,16 +171,6 @@ def content_digest(path: Path) -> str:
 
     with duckdb.connect(str(path), read_only=True) as connection:
         return _dump_digest(connection)
-
-
-def quoted(name: str) -> str:
-    """An SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def literal(text: str) -> str:
-    """An SQL string literal."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _rows(sources: Sequence[Member], artifacts: Sequence[Member]) -> dict[str, list[tuple[Any, ...]]]:
@@ -269,22 +260,20 @@ def _kind_tables(storage: Storage, sources: Sequence[Member]) -> dict[str, pa.Ta
     """
     import pyarrow as pa
 
-    from assets.registry import KINDS
-
     stores: dict[tuple[str, str], dict[str, str]] = {}
-    roots: dict[tuple[str, str], str] = {}
+    first: dict[tuple[str, str], Member] = {}
     for member in sources:
         owner = (member.ref.kind, member.ref.store)
         prefix = f"{member.store.root}/" if member.store.root else ""
         stores.setdefault(owner, {}).update((prefix + file.path, file.oid) for file in member.files)
-        roots[owner] = member.store.root
+        first.setdefault(owner, member)
     collected: dict[str, list[pa.Table]] = {}
     for (kind, store), oids in sorted(stores.items()):
-        catalog = KINDS[kind].catalog
-        if catalog is None:
+        member = first[kind, store]
+        if member.catalog is None:
             continue
         try:
-            tables = catalog.load()(_Verified(storage, oids), roots[kind, store])
+            tables = member.catalog.load()(_Verified(storage, oids), member.store.root)
         except InputChanged:
             raise
         except HeadwaterError:
@@ -320,7 +309,7 @@ def _insert(connection: duckdb.DuckDBPyConnection, table: str, columns: list[str
         return
     arrays = [pa.array(column) for column in zip(*rows, strict=True)]
     connection.register("incoming", pa.table(arrays, names=columns))
-    connection.execute(f"INSERT INTO {quoted(table)} SELECT * FROM incoming")
+    connection.execute(f"INSERT INTO {quote(table)} SELECT * FROM incoming")
     connection.unregister("incoming")
 
 
@@ -334,16 +323,16 @@ def _tables(connection: duckdb.DuckDBPyConnection) -> list[str]:
 
 
 def _count(connection: duckdb.DuckDBPyConnection, table: str) -> int:
-    row = connection.execute(f"SELECT count(*) FROM {quoted(table)}").fetchone()
+    row = connection.execute(f"SELECT count(*) FROM {quote(table)}").fetchone()
     return int(row[0]) if row else 0
 
 
 def _dump(connection: duckdb.DuckDBPyConnection) -> Iterator[bytes]:
     """The canonical dump: every table by name, its columns with types, then its rows in order, one JSON array per line."""
     for table in _tables(connection):
-        columns = connection.execute(f"SELECT column_name, column_type FROM (DESCRIBE {quoted(table)})").fetchall()
+        columns = connection.execute(f"SELECT column_name, column_type FROM (DESCRIBE {quote(table)})").fetchall()
         yield _line([table, [list(column) for column in columns]])
-        cursor = connection.execute(f"SELECT * FROM {quoted(table)} ORDER BY ALL")
+        cursor = connection.execute(f"SELECT * FROM {quote(table)} ORDER BY ALL")
         while batch := cursor.fetchmany(10_000):
             for row in batch:
                 yield _line(list(row))

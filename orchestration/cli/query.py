@@ -114,24 +114,24 @@ def opened(workspace: Workspace, catalog: Path, sql: str | None) -> Iterator[duc
     """
     import duckdb
 
-    from assets.workspace.catalog import literal, quoted
+    from schemas.sql_quoting import quote, text_literal
 
     root = workspace.root.local_root
     with contextlib.ExitStack() as stack:
         if root is not None:
             stack.enter_context(contextlib.chdir(root))
         connection = stack.enter_context(duckdb.connect(":memory:"))
-        connection.execute(f"ATTACH {literal(str(catalog))} AS workspace_catalog (READ_ONLY)")
+        connection.execute(f"ATTACH {text_literal(str(catalog))} AS workspace_catalog (READ_ONLY)")
         for (name,) in connection.execute(
             "SELECT table_name FROM duckdb_tables() WHERE database_name = 'workspace_catalog' ORDER BY table_name"
         ).fetchall():
-            connection.execute(f"CREATE VIEW main.{quoted(name)} AS FROM workspace_catalog.main.{quoted(name)}")
+            connection.execute(f"CREATE VIEW main.{quote(name)} AS FROM workspace_catalog.main.{quote(name)}")
         files = _create_views(connection, workspace, sql)
         for statement in (
             f"SET memory_limit = '{MEMORY_LIMIT}'",
             "SET temp_directory = ''",
-            f"SET allowed_paths = [{', '.join(literal(str(path)) for path in files)}]",
-            f"SET allowed_directories = [{literal(f'{root}/') if root is not None else ''}]",
+            f"SET allowed_paths = [{', '.join(text_literal(str(path)) for path in files)}]",
+            f"SET allowed_directories = [{text_literal(f'{root}/') if root is not None else ''}]",
             "SET enable_external_access = false",
             "SET lock_configuration = true",
         ):
@@ -141,7 +141,7 @@ def opened(workspace: Workspace, catalog: Path, sql: str | None) -> Iterator[duc
 
 def _create_views(connection: duckdb.DuckDBPyConnection, workspace: Workspace, sql: str | None) -> list[Path]:
     """Make the views over Parquet files that lie here; returns their files. Reading a footer costs a millisecond: hence `sql`."""
-    from assets.workspace.catalog import literal, quoted
+    from schemas.sql_quoting import quote, text_literal
 
     everything = sql is None or _LISTS_VIEWS.search(sql) is not None
     mentioned = "" if sql is None else sql.lower().replace('""', '"')
@@ -152,8 +152,8 @@ def _create_views(connection: duckdb.DuckDBPyConnection, workspace: Workspace, s
         file = _present(workspace, path, oid)
         if file is None:
             continue
-        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}")
-        connection.execute(f"CREATE VIEW {quoted(schema)}.{quoted(view)} AS FROM read_parquet({literal(str(file))})")
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quote(schema)}")
+        connection.execute(f"CREATE VIEW {quote(schema)}.{quote(view)} AS FROM read_parquet({text_literal(str(file))})")
         files.append(file)
     return files
 

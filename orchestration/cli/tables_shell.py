@@ -115,7 +115,7 @@ def _line(asked: bool, prompt: str) -> str | None:
 def _dot(opened: Opened, text: str) -> None:
     from assets.tables.live import live_tables
     from assets.tables.live import opened as open_database
-    from schemas.tables.sql import quote
+    from schemas.sql_quoting import quote
 
     app = opened.app
     word = text.split()[0]

@@ -11,9 +11,9 @@ from typing import Any
 import duckdb
 
 from resources.tables.introspect import FoundColumn, FoundDatabase, FoundReference, FoundTable, Imported, refuse
+from schemas.sql_quoting import quote, quote_all
 from schemas.tables import ddl
 from schemas.tables.expressions import BadExpression, tokens
-from schemas.tables.sql import quote, quote_all
 from schemas.tables.types import ColumnType, TypeProblem, parse_type
 
 _TYPES = {

@@ -10,8 +10,8 @@ from typing import Any
 import apsw
 
 from resources.tables.introspect import FoundColumn, FoundDatabase, FoundReference, FoundTable, Imported, own_type, refuse
+from schemas.sql_quoting import quote, quote_all
 from schemas.tables import ddl
-from schemas.tables.sql import quote, quote_all
 from schemas.tables.types import ColumnType, TypeProblem, parse_type
 
 _INTEGER, _FLOAT, _TEXT, _BLOB = (ColumnType(base) for base in ("integer", "float", "text", "blob"))

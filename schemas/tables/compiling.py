@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Set
 from typing import Protocol
 
 from schemas.findings import Rule, Severity, rule
+from schemas.sql_quoting import quote
 from schemas.tables import expressions, names, sql
 from schemas.tables.model import Project, Table
 
@@ -87,7 +88,7 @@ class Compiler:
         except expressions.BadExpression as refused:
             say(EXPRESSION, pointer, f"{pointer[-1]}: {refused.message}", refused.fix, value=expression)
             return
-        columns = ", ".join(f"{sql.quote(key)} {column.column_type.sqlite}" for key, column in table.columns.items())
+        columns = ", ".join(f"{quote(key)} {column.column_type.sqlite}" for key, column in table.columns.items())
         try:
             self.connection.execute("SAVEPOINT s")
             # Not str.format: names and expressions may hold braces.
@@ -121,14 +122,14 @@ class Compiler:
     def _view(self, name: str, text: str, refused: dict[str, str]) -> bool:
         try:
             expressions.examine_view(text)
-            self.connection.execute(f"CREATE VIEW {sql.quote(name)} AS {text}")
-            self.connection.execute(f"EXPLAIN SELECT * FROM {sql.quote(name)}")
+            self.connection.execute(f"CREATE VIEW {quote(name)} AS {text}")
+            self.connection.execute(f"EXPLAIN SELECT * FROM {quote(name)}")
         except expressions.BadExpression as problem:
             refused[name] = problem.message
             return False
         except self.error as problem:
             refused[name] = f"SQLite cannot read it: {problem}"
-            self.connection.execute(f"DROP VIEW IF EXISTS {sql.quote(name)}")
+            self.connection.execute(f"DROP VIEW IF EXISTS {quote(name)}")
             return False
         return True
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from schemas.sql_quoting import quote, quote_all, text_literal
 from schemas.tables import sql
 from schemas.tables.model import Column, Computed, Project, Relationship, Table
-from schemas.tables.sql import quote, quote_all
-from schemas.tables.types import ColumnType, sql_text
+from schemas.tables.types import ColumnType
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ def column_rules(name: str, column: Column) -> list[tuple[str, str]]:
     if column.max_length is not None:
         rules.append(("max_length", f"{length}({measured}) <= {column.max_length}"))
     if column.pattern is not None:
-        rules.append(("pattern", f"regexp_full_match(CAST({quoted} AS VARCHAR), {sql_text(column.pattern)})"))
+        rules.append(("pattern", f"regexp_full_match(CAST({quoted} AS VARCHAR), {text_literal(column.pattern)})"))
     if column.check is not None:
         rules.append(("check", column.check))
     return [(f"{name}: {label}", rule) for label, rule in rules]
@@ -125,10 +125,10 @@ def literal(kind: ColumnType, cell: str) -> str:
     if kind.base in {"integer", "decimal", "boolean"}:
         return cell
     if kind.base == "float":
-        return f"CAST({sql_text(cell)} AS DOUBLE)"
+        return f"CAST({text_literal(cell)} AS DOUBLE)"
     if kind.base == "blob":
-        return f"from_base64({sql_text(cell)})"
-    return sql_text(cell)
+        return f"from_base64({text_literal(cell)})"
+    return text_literal(cell)
 
 
 class _Writer:

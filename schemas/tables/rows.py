@@ -15,9 +15,10 @@ import apsw
 
 from schemas.csv_text import Reader
 from schemas.findings import Finding, Rule, Severity, found, rule
+from schemas.sql_quoting import quote, quote_all
 from schemas.tables import expressions
 from schemas.tables.model import Column, Project, Relationship, Table
-from schemas.tables.sql import column_rules, quote, quote_all
+from schemas.tables.sql import column_rules
 from schemas.tables.strict import CAP, Report, TableReader
 from schemas.tables.types import shown
 

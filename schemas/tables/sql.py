@@ -14,9 +14,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from schemas.sql_quoting import quote, quote_all, text_literal
 from schemas.tables.model import Column, Computed, Index, Project, Relationship, Table
 from schemas.tables.spelling import decimal_cell
-from schemas.tables.types import ColumnType, sql_text
+from schemas.tables.types import ColumnType
 
 if TYPE_CHECKING:
     from schemas.tables.duckdb_sql import Dropped
@@ -38,24 +39,12 @@ MOMENT_TYPES = {"current_date": ("date",), "current_time": ("time",), "current_t
 """The column types each computed default fits."""
 
 
-def quote(name: str) -> str:
-    """`name` as an identifier of SQLite and DuckDB, whatever it holds. Raises ValueError for NUL and for an empty name."""
-    if not name or "\0" in name:
-        raise ValueError(f"{name!r} cannot be a name in SQL")
-    return '"' + name.replace('"', '""') + '"'
-
-
-def quote_all(names: list[str] | tuple[str, ...]) -> str:
-    """Several names, quoted, separated by commas."""
-    return ", ".join(quote(name) for name in names)
-
-
 def sql_literal(kind: ColumnType, cell: str) -> str:
     """A canonical cell as an SQL literal that SQLite stores as this type."""
     value = kind.to_sqlite(cell)
     if isinstance(value, bytes):
         return f"X'{value.hex()}'"
-    return sql_text(value) if isinstance(value, str) else kind.format(value) if kind.base == "float" else str(value)
+    return text_literal(value) if isinstance(value, str) else kind.format(value) if kind.base == "float" else str(value)
 
 
 def sqlite_ddl(project: Project) -> list[str]:
@@ -143,7 +132,7 @@ def _compared(kind: ColumnType, quoted: str, cell: str) -> tuple[str, str] | Non
         return f"CAST(replace({quoted}, '.', '') AS INTEGER)", str(scaled)
     if kind.base == "timestamp":
         # Without the Z: `00Z` would sort after `00.5Z`.
-        return f"substr({quoted}, 1, length({quoted}) - 1)", sql_text(cell[:-1])
+        return f"substr({quoted}, 1, length({quoted}) - 1)", text_literal(cell[:-1])
     return quoted, sql_literal(kind, cell)
 
 

@@ -28,6 +28,7 @@ from functools import cached_property
 from typing import Any, Final
 
 from schemas.canonical import canonical_json
+from schemas.sql_quoting import text_literal
 from schemas.tables import spelling
 
 INTEGER_MIN: Final = -(2**63)
@@ -158,7 +159,7 @@ class ColumnType:
         if self.base == "decimal":
             return f"DECIMAL({self.precision},{self.scale})"
         if self.base == "enum":
-            return "ENUM(" + ", ".join(sql_text(value) for value in self.values) + ")"
+            return "ENUM(" + ", ".join(text_literal(value) for value in self.values) + ")"
         return _DUCKDB[self.base]
 
     @property
@@ -187,7 +188,7 @@ class ColumnType:
                 f" AND {column} NOT GLOB '?*-*'"
             )
         if self.base == "enum":
-            return f"{column} IN (" + ", ".join(sql_text(value) for value in self.values) + ")"
+            return f"{column} IN (" + ", ".join(text_literal(value) for value in self.values) + ")"
         check = _SQLITE_CHECKS.get(self.base)
         return None if check is None else check.replace("?", column)
 
@@ -305,11 +306,6 @@ def shown(text: str) -> str:
     """`text` between backquotes for a message, controls escaped, cut to 60 characters."""
     cut = text if len(text) <= 60 else text[:59] + "…"
     return "`" + "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in cut) + "`"
-
-
-def sql_text(value: str) -> str:
-    """`value` as an SQL string literal of SQLite and DuckDB."""
-    return "'" + value.replace("'", "''") + "'"
 
 
 def _canonical_json_cell(cell: str) -> str:

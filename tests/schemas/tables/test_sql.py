@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schemas.sql_quoting import quote
 from schemas.tables import duckdb_sql, sql
 from schemas.tables.model import Project
 from schemas.tables.project import read_project
@@ -210,21 +211,21 @@ def test_fault_126_names_never_become_sql(table: str, column: str, hostile: str)
         names = [hostile]
     connection = apsw.Connection(":memory:")
     connection.execute("CREATE TABLE keep (x)")
-    listed = ", ".join(f"{sql.quote(name)} TEXT" for name in names)
+    listed = ", ".join(f"{quote(name)} TEXT" for name in names)
     if table.casefold().startswith("sqlite_") or table.casefold() == "keep":
         return
-    connection.execute(f"CREATE TABLE {sql.quote(table)} ({listed})")
-    assert [row[1] for row in connection.execute(f"PRAGMA table_info({sql.quote(table)})")] == names
+    connection.execute(f"CREATE TABLE {quote(table)} ({listed})")
+    assert [row[1] for row in connection.execute(f"PRAGMA table_info({quote(table)})")] == names
     assert connection.execute("SELECT count(*) FROM sqlite_schema WHERE type = 'table'").get == 2
     duck = duckdb.connect(":memory:")
-    duck.execute(f"CREATE TABLE {sql.quote(table)} ({listed})")
-    assert [row[0] for row in duck.execute(f"DESCRIBE {sql.quote(table)}").fetchall()] == names
+    duck.execute(f"CREATE TABLE {quote(table)} ({listed})")
+    assert [row[0] for row in duck.execute(f"DESCRIBE {quote(table)}").fetchall()] == names
 
 
 def test_names_that_cannot_be_quoted() -> None:
     for name in ("", "a\0b"):
         with pytest.raises(ValueError, match="cannot be a name"):
-            sql.quote(name)
+            quote(name)
 
 
 def test_creation_order_puts_parents_first() -> None:

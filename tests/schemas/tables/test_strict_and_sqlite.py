@@ -10,6 +10,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from schemas.csv_text import write
+from schemas.sql_quoting import quote, quote_all
 from schemas.tables import sql
 from schemas.tables.project import read_project
 from schemas.tables.rows import check_rows
@@ -87,7 +88,7 @@ def load(files: dict[str, bytes]) -> str | None:
             marks = ", ".join("?" * len(kinds))
             for row in read_rows(data, name, PROJECT, name):
                 values = [None if cell is None else kind.to_sqlite(cell) for kind, cell in zip(kinds, row, strict=True)]
-                database.execute(f"INSERT INTO {sql.quote(name)} ({sql.quote_all(list(table.stored))}) VALUES ({marks})", values)
+                database.execute(f"INSERT INTO {quote(name)} ({quote_all(list(table.stored))}) VALUES ({marks})", values)
         database.execute("COMMIT")
     except apsw.ConstraintError as refused:
         return str(refused)
