@@ -203,7 +203,7 @@ class Pack:
         for position in range(self._count):
             yield self._member(position)
 
-    def keys(self) -> set[bytes]:
+    def key_set(self) -> set[bytes]:
         """The keys (see `key_of`) of all members, for testing many at once."""
         index, width = self._index, _ENTRY.size
         return {index[at : at + 1] + index[at + 24 : at + 56] for at in range(0, len(index), width)}
@@ -239,5 +239,5 @@ class Pack:
 
 
 def key_of(oid: str) -> bytes:
-    """What `Pack.keys` holds for an oid."""
+    """What `Pack.key_set` holds for an oid."""
     return _key(oid)

@@ -53,7 +53,7 @@ def test_what_is_put_in_comes_out(tmp_path_factory: pytest.TempPathFactory, obje
     pack = Pack(_Bytes(path.read_bytes()), "some.pack")
     assert pack.name == name
     assert len(pack) == len(set(objects))
-    assert pack.keys() == {key_of(bytes_oid(data)) for data in objects}
+    assert pack.key_set() == {key_of(bytes_oid(data)) for data in objects}
     assert [member.oid for member in pack] == sorted(bytes_oid(data) for data in set(objects))
     for data in objects:
         member = pack.find(bytes_oid(data))
