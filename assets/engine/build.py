@@ -10,24 +10,18 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from assets.engine.cache import BuildCache
-from assets.engine.checks import Checks
 from assets.engine.make import Made, Maker
 from assets.engine.model import Outcome, Ownership, Policy, Progress, Ref, Result
 from assets.engine.ownership import Verdict, all_equal, classify, decide, plan_digest, worst
-from assets.engine.places import Places
-from assets.engine.provenance import InputRecord, OutputFile, Provenance, Records
-from assets.engine.publish import Publication, Publisher
+from assets.engine.provenance import InputRecord, OutputFile, Provenance
+from assets.engine.publish import Publication
 from assets.engine.questions import Questions
 from assets.engine.recipe import Confirm
-from assets.engine.standing import Observer, Standing
+from assets.engine.standing import Standing
 from resources.problems import problem_of
 from schemas.errors import HeadwaterError, InputChanged, InvalidText, Refused
-
-if TYPE_CHECKING:
-    from resources.workspace import Workspace
 
 RETRIES = 2
 """How often a build starts again because an input changed under it."""
@@ -40,25 +34,16 @@ _DONE = (Result.FRESH, Result.BUILT, Result.RESTORED, Result.ADOPTED)
 class Builder:
     """Builds artifacts of one workspace, one at a time."""
 
-    def __init__(
-        self,
-        workspace: Workspace,
-        observer: Observer,
-        places: Places,
-        records: Records,
-        publisher: Publisher,
-        cache: BuildCache,
-        checks: Checks,
-    ) -> None:
-        self.workspace = workspace
-        self.observer = observer
-        self.places = places
-        self.records = records
-        self.publisher = publisher
-        self.cache = cache
-        self.checks = checks
-        self.maker = Maker(workspace, observer, places, records, publisher, cache, checks)
-        self.questions = Questions(self.maker)
+    def __init__(self, maker: Maker) -> None:
+        self.maker = maker
+        self.workspace = maker.workspace
+        self.observer = maker.observer
+        self.places = maker.places
+        self.records = maker.records
+        self.publisher = maker.publisher
+        self.cache = maker.cache
+        self.checks = maker.checks
+        self.questions = Questions(maker)
         self.also_built: dict[Ref, Outcome] = {}
         """Upstream artifacts that had to be built on the way, for the caller to report."""
 

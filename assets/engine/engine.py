@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from assets.engine.build import Builder
 from assets.engine.cache import BuildCache
 from assets.engine.checks import Checks
+from assets.engine.make import Maker
 from assets.engine.model import Outcome, Policy, Progress, Question, Ref, Result, State, Store
 from assets.engine.places import WORKSPACE_KIND, Places
 from assets.engine.provenance import Provenance, Records
@@ -71,7 +72,8 @@ class Engine:
         self.observer = Observer(workspace, self.kinds, self.places, self.records)
         self.checks = Checks(workspace, self.observer, self.kinds, lambda ref: self.readable(ref).paths)
         self.build_cache = BuildCache(workspace, self._pinned)
-        self.builder = Builder(workspace, self.observer, self.places, self.records, self.publisher, self.build_cache, self.checks)
+        maker = Maker(workspace, self.observer, self.places, self.records, self.publisher, self.build_cache, self.checks)
+        self.builder = Builder(maker)
         self.cache = SharedCache(self.build_cache, self.observer, self.refs)
         self.recovered: list[str] = self._recover()
         """One line per publication or set of files that a killed command had left unfinished."""
