@@ -36,13 +36,9 @@ def fold(view: View, scratch: Scratch, parameters: Mapping[str, Any], previous: 
         if _can_fold(connection, read, changes):
             with connection:
                 _apply(connection, view, read, changes)
-                finished = finish(connection, read)
-        else:
-            finished = None
+                return finish(connection, read)
     finally:
         connection.close()
-    if finished is not None:
-        return finished
     target.unlink()
     return build(view, scratch, parameters)
 

@@ -42,8 +42,7 @@ def build(view: View, scratch: Scratch, parameters: Mapping[str, Any]) -> Summar
             relink.link_all(connection, read.config.ontology.known)
             write_settings_findings(connection, read.findings)
             write_search(connection)
-            summary = finish(connection, read)
-        return summary
+            return finish(connection, read)
     finally:
         connection.close()
 
@@ -54,7 +53,7 @@ def write_attachments(connection: apsw.Connection, files: Iterable[InputFile]) -
     connection.executemany("INSERT INTO attachments VALUES (?, ?, ?, ?)", rows)
 
 
-def open_writing(path: str) -> apsw.Connection:
+def open_writing(path: str) -> Any:
     """A connection to an index in a scratch folder, without journal."""
     connection = apsw.Connection(path)
     for setting in (*schema.WRITING, f"cache_size=-{_CACHE_KIB}"):
