@@ -6,6 +6,7 @@ edits. How a value is spelled and where a new key goes belong to the format modu
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from schemas.canonical import canonical_json
 from schemas.edit import Edit, apply, cannot_edit
 from schemas.errors import HeadwaterError, InvalidText
 from schemas.findings import Finding
-from schemas.text import TextFile
+from schemas.text import NUMBER_FINITE, NUMBER_RANGE, SURROGATE, TextFile, has_lone_surrogate
 
 Value = None | bool | int | float | str | list["Value"] | dict[str, "Value"]
 """What a document holds: dictionaries keep the order of the file."""
@@ -217,6 +218,26 @@ def same(one: Value, other: Value) -> bool:
 def unwritable(what: str, broken: str, fix: str) -> HeadwaterError:
     """The error for a value a format cannot hold."""
     return HeadwaterError(what, rule=broken, fix=fix)
+
+
+def number_text(value: bool | int | float) -> str:
+    """A truth value or a number as JSON, TOML and YAML all spell it. Raises HeadwaterError for what their readers refuse: whole
+    numbers past 64 bits, NaN and infinities."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        if not -(1 << 63) <= value < 1 << 63:
+            raise unwritable(f"{value} does not fit into 64 bits", NUMBER_RANGE.id, "write it as text")
+    elif value - value != 0.0:
+        raise unwritable(f"{value} is not a finite number", NUMBER_FINITE.id, "write it as text")
+    return str(value)
+
+
+def quoted_text(value: str) -> str:
+    """Text in double quotes with the escapes of JSON. Raises HeadwaterError (rule `text-lone-surrogate`)."""
+    if has_lone_surrogate(value):
+        raise unwritable("half of a character cannot be written", SURROGATE.id, "write the whole character")
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _with(root: Value, at: Pointer, value: Value) -> Value:

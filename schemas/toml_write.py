@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
 
-from schemas.document import Value, unwritable
-from schemas.text import NUMBER_FINITE, NUMBER_RANGE, SURROGATE, has_lone_surrogate
+from schemas.document import Value, number_text, quoted_text, unwritable
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+\Z")
 _NO_NULL = "toml-null"
@@ -38,20 +36,10 @@ def inline(value: Value) -> str:
     """A value on one line. Raises HeadwaterError as `write` does."""
     if value is None:
         raise unwritable("TOML has no null", _NO_NULL, "leave the key out")
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int):
-        if not -(1 << 63) <= value < 1 << 63:
-            raise unwritable(f"{value} does not fit into 64 bits", NUMBER_RANGE.id, "write it as text")
-        return str(value)
-    if isinstance(value, float):
-        if value - value != 0.0:
-            raise unwritable(f"{value} is not a finite number", NUMBER_FINITE.id, "write it as text")
-        return repr(value)
+    if isinstance(value, bool | int | float):
+        return number_text(value)
     if isinstance(value, str):
-        if has_lone_surrogate(value):
-            raise unwritable("half of a character cannot be written", SURROGATE.id, "write the whole character")
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        return quoted_text(value).replace("\x7f", "\\u007f")
     if isinstance(value, list):
         return "[" + ", ".join(inline(item) for item in value) + "]"
     if not value:

@@ -6,11 +6,10 @@ quotes otherwise, as a literal block where it has several lines.
 
 from __future__ import annotations
 
-import json
 import re
 
-from schemas.document import Value, unwritable
-from schemas.text import NUMBER_FINITE, NUMBER_RANGE, SURROGATE, has_lone_surrogate
+from schemas.document import Value, number_text, quoted_text
+from schemas.text import has_lone_surrogate
 from schemas.yaml_scalars import reads_as_other
 
 _PLAIN = re.compile(r"[^\W\d_](?:[\w ./()+*@%=,;'’–-]|:(?=[\w/]))*\Z")
@@ -75,16 +74,11 @@ def scalar(value: Value, *, in_flow: bool = False) -> str:
     """A scalar on one line. Raises HeadwaterError as `write` does."""
     if value is None:
         return "null"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int):
-        if not -(1 << 63) <= value < 1 << 63:
-            raise unwritable(f"{value} does not fit into 64 bits", NUMBER_RANGE.id, "write it as text")
-        return str(value)
+    if isinstance(value, bool | int):
+        return number_text(value)
     if isinstance(value, float):
-        if value - value != 0.0:
-            raise unwritable(f"{value} is not a finite number", NUMBER_FINITE.id, "write it as text")
-        digits, exponent, power = repr(value).partition("e")
+        # Without the point, readers of YAML 1.1 take a power of ten for text.
+        digits, exponent, power = number_text(value).partition("e")
         return digits + (".0" if "." not in digits else "") + exponent + power
     assert isinstance(value, str)
     pattern = _PLAIN_IN_FLOW if in_flow else _PLAIN
@@ -95,10 +89,7 @@ def scalar(value: Value, *, in_flow: bool = False) -> str:
 
 def quoted(value: str) -> str:
     """Text in double quotes. Raises HeadwaterError (rule `text-lone-surrogate`)."""
-    if has_lone_surrogate(value):
-        raise unwritable("half of a character cannot be written", SURROGATE.id, "write the whole character")
-    text = json.dumps(value, ensure_ascii=False)
-    return _ESCAPED.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    return _ESCAPED.sub(lambda match: f"\\u{ord(match[0]):04x}", quoted_text(value))
 
 
 def _short(value: Value) -> bool:

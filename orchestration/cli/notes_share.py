@@ -5,7 +5,6 @@ The file's format is `schemas.notes.pack`, what goes where is `resources.notes.p
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -14,10 +13,11 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from orchestration.cli.app import App, command, counted, pass_app
+from orchestration.cli.new_file import new_file
 from orchestration.cli.notes_plans import carry_out, dry_run_option, found_note, linker
 from orchestration.cli.notes_stores import opened, store_option
 from orchestration.cli.notes_text import checked_tags
-from schemas.errors import Refused, UsageError
+from schemas.errors import UsageError
 
 if TYPE_CHECKING:
     from assets.notes.opened import OpenedNotes
@@ -120,25 +120,13 @@ def _to_stdout(lines: Iterator[bytes]) -> None:
 
 
 def _to_file(target: Path, lines: Iterator[bytes], *, force: bool) -> tuple[int, int]:
-    """(files packed, bytes written). Raises Refused where `target` is there, UsageError where its folder is not."""
-    from orchestration.cli.tables_share import require_folder
-
-    if os.path.lexists(target) and not force:
-        raise Refused("is there already", rule="output-exists", path=str(target), fix="name another file, or pass --force")
-    require_folder(target)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    count = size = 0
-    try:
-        with temporary.open("xb") as file:
-            for line in lines:
-                file.write(line)
-                count += 1
-            file.flush()
-            os.fsync(file.fileno())
-            size = file.tell()
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """(files packed, bytes written). Raises as `new_file`."""
+    count = 0
+    with new_file(target, force=force) as file:
+        for line in lines:
+            file.write(line)
+            count += 1
+        size = file.tell()
     return count - 2, size  # the first line and the last are about the pack
 
 
@@ -185,7 +173,7 @@ def unpack(app: App, file: str, store: str | None, strategy: str, settings: bool
                 notes.store,
                 stream,
                 "standard input" if piped is not None else file,
-                strategy=strategy,
+                strategy=cast("Strategy", strategy),
                 settings=settings,
                 ids=ids,
             )

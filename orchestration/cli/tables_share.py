@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
 
 from orchestration.cli.app import App, command, counted, pass_app
+from orchestration.cli.new_file import new_file
 from orchestration.cli.tables_stores import Opened, store_argument
-from schemas.errors import Refused, UsageError
-
-
-def require_folder(target: Path) -> None:
-    """Raise UsageError when the folder in which a file is to be written does not exist."""
-    if not target.parent.is_dir():
-        raise UsageError(f"there is no folder {target.parent}", rule="output-folder", fix="make it first, or name another file")
 
 
 @command("zip")
@@ -36,18 +29,8 @@ def zip_(app: App, store: str | None, output: str | None, no_history: bool, forc
     opened = Opened.choose(app, store)
     name = opened.store.root.rpartition("/")[2] or app.workspace().name
     target = Path(output or f"{name}.zip")
-    if os.path.lexists(target) and not force:
-        raise Refused("is there already", rule="output-exists", path=str(target), fix="name another file, or pass --force")
-    require_folder(target)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            members = write_zip(app.workspace().root, opened.store.root, file, history=not no_history)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with new_file(target, force=force) as file:
+        members = write_zip(app.workspace().root, opened.store.root, file, history=not no_history)
     size = target.stat().st_size
     app.emit(
         {"path": str(target), "members": members, "bytes": size},

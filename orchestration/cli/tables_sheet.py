@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestration.cli.app import App, command, counted, dry_run_option, group, pass_app, yes_option
-from orchestration.cli.tables_share import require_folder
+from orchestration.cli.new_file import new_file
 from orchestration.cli.tables_stores import Opened, show_comparison, store_option
-from schemas.errors import HeadwaterError, InvalidText, Refused, UsageError
+from schemas.errors import HeadwaterError, InvalidText, UsageError
 
 if TYPE_CHECKING:
     from assets.tables.compare import Comparison
@@ -56,16 +55,8 @@ def export(app: App, output: str | None, tables: tuple[str, ...], force: bool, s
         )
     name = opened.store.root.rpartition("/")[2] or app.workspace().name
     target = Path(output or f"{name}.xlsx")
-    if os.path.lexists(target) and not force:
-        raise Refused("is there already", rule="output-exists", path=str(target), fix="name another file, or pass --force")
-    require_folder(target)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            rows = write_workbook(text.project, text.table, file, tables=tables or text.project.tables, digest=text.digest())
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with new_file(target, force=force) as file:
+        rows = write_workbook(text.project, text.table, file, tables=tables or text.project.tables, digest=text.digest())
     app.emit({"path": str(target), "rows": rows}, f"wrote {target}: {counted(rows, 'row')}")
 
 
