@@ -9,8 +9,9 @@ between git's markers with the common version in the middle (`diff3`), and the n
 
 from __future__ import annotations
 
+import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -179,3 +180,23 @@ def _merge_lines(base: bytes, ours: bytes, theirs: bytes, marker_size: int) -> t
     if code > 127:  # not text
         return ours, False
     return out, code == 0
+
+
+def main(arguments: Sequence[str]) -> int:
+    """What git calls: `[--marker-size N] BASE OURS THEIRS PATH`, the first three files; the outcome replaces OURS.
+
+    Returns 0 when nothing is in conflict, else 1.
+    """
+    words = list(arguments)
+    size = 7
+    if words[:1] == ["--marker-size"]:
+        size = int(words[1])
+        del words[:2]
+    base, ours, theirs, path = words
+    merged, clean = merge_note(Path(base).read_bytes(), Path(ours).read_bytes(), Path(theirs).read_bytes(), path, size)
+    Path(ours).write_bytes(merged)
+    return 0 if clean else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

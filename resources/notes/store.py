@@ -191,8 +191,9 @@ class NotesStore:
 
     def file_name(self, note_id: str, title: str) -> str:
         """The name of a note's file in qipu's layout."""
-        slug = _slug(title)
-        return f"{note_id}-{slug}.md" if slug else f"{note_id}.md"
+        from schemas.notes.slugs import note_file_name
+
+        return note_file_name(note_id, title)
 
     def folder_for(self, note_type: str | None, created: datetime | None = None) -> str:
         """The folder that a note of this type lies in, in qipu's layout."""
