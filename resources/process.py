@@ -6,8 +6,6 @@ Light: standard library only.
 from __future__ import annotations
 
 import os
-import socket
-import subprocess
 import sys
 from functools import cache
 from pathlib import Path
@@ -33,6 +31,8 @@ def is_gone(mark: str) -> bool:
 
 
 def _host() -> str:
+    import socket
+
     return socket.gethostname().replace(" ", "-") or _UNKNOWN
 
 
@@ -60,6 +60,8 @@ def start_time(pid: int) -> str | None:
 
 
 def _output(command: list[str]) -> str:
+    import subprocess
+
     try:
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
     except OSError:

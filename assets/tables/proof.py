@@ -37,24 +37,21 @@ def nothing_to_find(storage: Storage, project: Project, files: Mapping[str, str]
         return False
     with tempfile.TemporaryDirectory(prefix="headwater-proof-") as folder:
         texts: dict[str, TableText] = {}
-        for number, (name, table) in enumerate(project.tables.items()):
-            local = _local(storage, files[name], Path(folder) / f"{number}.csv") if name in files else None
-            texts[name] = SilentText(project, table, local, files.get(name, table.data_file))
         staging = Path(folder) / "proof.db"
         try:
+            for number, (name, table) in enumerate(project.tables.items()):
+                local = None
+                if name in files:
+                    # A copy, through the storage: it follows no link out of the workspace, and stays as it is while it is read.
+                    local = Path(folder) / f"{number}.csv"
+                    storage.fetch(files[name], local)
+                texts[name] = SilentText(project, table, local, files.get(name, table.data_file))
             if not all(_plain_ends(text.path) for text in texts.values()):
                 return False
             sqlite.verify(staging, sqlite.load(staging, project, texts))
         except (Doubt, HeadwaterError, apsw.Error, OutOfOrder, OSError):
             return False
         return True
-
-
-def _local(storage: Storage, path: str, copy: Path) -> Path:
-    if storage.local_root is not None:
-        return storage.local_root / path
-    storage.fetch(path, copy)
-    return copy
 
 
 def _plain_ends(path: Path | None) -> bool:

@@ -1,6 +1,6 @@
 """`headwater check`: every finding in the text, as lines, JSON or SARIF, and the safe repairs that `--fix` applies.
 
-What is wrong is each kind's business; turning findings into repairs lies in `orchestration.cli.repairs`, into SARIF in
+What is wrong is each kind's business; turning findings into repairs lies in `assets.engine.repairs`, into SARIF in
 `orchestration.cli.sarif`.
 """
 
@@ -64,7 +64,7 @@ def _findings(app: App, select: tuple[str, ...]) -> list[Finding]:
 
 def _repair(app: App, select: tuple[str, ...], yes: bool) -> bool:
     """Show, ask, apply; whether anything was written."""
-    from orchestration.cli.repairs import all_repairs, unified
+    from assets.engine.repairs import all_repairs, unified
 
     fixable = all_repairs(app.engine(), app.engine().check(select))
     if not fixable:

@@ -15,6 +15,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+from resources.process import boot_id
 from resources.storage.folders import Folder
 
 SUFFIX = ".hwtmp"
@@ -31,9 +32,7 @@ def machine() -> str:
     """Eight hexadecimal digits for this boot of this machine and this process namespace."""
     import hashlib
 
-    facts = [platform.node()]
-    with suppress(OSError), open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-        facts.append(file.read().strip())
+    facts = [platform.node(), boot_id()]
     with suppress(OSError):
         facts.append(str(Path("/proc/self/ns/pid").readlink()))
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:8]

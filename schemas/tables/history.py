@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from schemas.canonical import canonical_json
 from schemas.errors import HeadwaterError, InvalidText, NewerFormat
 from schemas.findings import Severity, found, rule
+from schemas.ids import check_ulid
 from schemas.oid import bytes_oid, json_oid, parse_oid
 from schemas.paths import check_path
 
@@ -58,10 +59,7 @@ class RecordKind(StrEnum):
     SCRIPT = "script"
     IMPORT = "import"
     EXPORT = "export"
-    REBUILD = "rebuild"
-    MIGRATE = "migrate"
     EXTERNAL_CHANGE = "external_change"
-    UNDO = "undo"
 
 
 STATEMENTS = frozenset(
@@ -263,7 +261,7 @@ class Record(_Strict):
     command reproduces, `error` why a command with `ok` false failed.
     """
 
-    id: str = Field(pattern=r"^[0-7][0-9A-HJKMNP-TV-Z]{25}$")
+    id: str
     seq: int = Field(ge=1)
     prev: str
     ts: str = Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z$")
@@ -283,6 +281,14 @@ class Record(_Strict):
     @classmethod
     def _kind(cls, value: object) -> object:
         return RecordKind(value) if isinstance(value, str) and value in set(RecordKind) else value
+
+    @field_validator("id")
+    @classmethod
+    def _ulid(cls, value: str) -> str:
+        try:
+            return check_ulid(value)
+        except HeadwaterError as error:
+            raise ValueError(error.message) from None
 
     @field_validator("prev", "before", "after")
     @classmethod

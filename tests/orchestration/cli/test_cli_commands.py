@@ -176,7 +176,7 @@ def test_check_fix_repairs_what_only_the_kind_knows_to(run: Callable[..., Ran], 
 
 
 def test_a_repair_of_text_that_moved_on_is_not_written(workspace: Path) -> None:
-    from orchestration.cli.repairs import repairs
+    from assets.engine.repairs import repairs
     from resources.storage import open_storage
     from schemas.errors import Conflict
     from schemas.findings import Finding, Severity
