@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Protocol
 
 from resources.storage.problems import symlink_error
+from resources.storage.sharing import Sharing
 from schemas.paths import check_path
 
 _DIRECTORY = getattr(os, "O_DIRECTORY", 0)
@@ -48,7 +49,7 @@ class Folder(Protocol):
 
     where: str
 
-    def child(self, name: str, *, create: bool = False) -> Folder: ...
+    def child(self, name: str, *, create: bool = False, sharing: Sharing | None = None) -> Folder: ...
     def open(self, name: str, flags: int, mode: int = 0o666) -> int: ...
     def stat(self, name: str) -> os.stat_result: ...
     def entries(self) -> list[os.DirEntry[str]]: ...
@@ -92,8 +93,8 @@ class FdFolder(_Base):
     def close(self) -> None:
         os.close(self.fd)
 
-    def child(self, name: str, *, create: bool = False) -> FdFolder:
-        """Open a sub-folder; with `create` a missing one is made and its entry made durable."""
+    def child(self, name: str, *, create: bool = False, sharing: Sharing | None = None) -> FdFolder:
+        """Open a sub-folder; with `create` a missing one is made, as `sharing` says, and its entry made durable."""
         flags = os.O_RDONLY | _DIRECTORY | _NOFOLLOW | _CLOEXEC
         try:
             return FdFolder(os.open(name, flags, dir_fd=self.fd), self._below(name))
@@ -105,9 +106,33 @@ class FdFolder(_Base):
                 raise symlink_error(self._below(name)) from error
             raise
         with suppress(FileExistsError):
-            os.mkdir(name, dir_fd=self.fd)
+            if sharing is None:
+                os.mkdir(name, dir_fd=self.fd)
+            else:
+                self._make_shared(name, sharing)
             self.sync()
         return self.child(name)
+
+    def _make_shared(self, name: str, sharing: Sharing) -> None:
+        """A new folder that has its mode and group when it gets its name."""
+        from resources.storage.leftovers import temporary_name
+
+        temporary = temporary_name(name)
+        os.mkdir(temporary, 0o700, dir_fd=self.fd)
+        try:
+            made = os.open(temporary, os.O_RDONLY | _DIRECTORY | _NOFOLLOW | _CLOEXEC, dir_fd=self.fd)
+            try:
+                sharing.give(made, sharing.folder_mode)
+            finally:
+                os.close(made)
+            os.rename(temporary, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+        except BaseException as error:
+            with suppress(OSError):
+                os.rmdir(temporary, dir_fd=self.fd)
+            # Somebody else made it meanwhile: renaming onto a folder that is not empty fails so.
+            if isinstance(error, OSError) and error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                return
+            raise
 
     def open(self, name: str, flags: int, mode: int = 0o666) -> int:
         try:
@@ -166,8 +191,8 @@ class PathFolder(_Base):
     def _at(self, name: str) -> str:
         return os.path.join(self.path, name)
 
-    def child(self, name: str, *, create: bool = False) -> PathFolder:
-        """As `FdFolder.child`."""
+    def child(self, name: str, *, create: bool = False, sharing: Sharing | None = None) -> PathFolder:
+        """As `FdFolder.child`; systems without descriptors have no modes to share by."""
         try:
             mode = self.stat(name).st_mode
         except FileNotFoundError:
@@ -231,7 +256,7 @@ def open_root(path: Path) -> Folder:
 
 
 @contextmanager
-def open_folder(root: Path, parts: tuple[str, ...], *, create: bool = False) -> Iterator[Folder]:
+def open_folder(root: Path, parts: tuple[str, ...], *, create: bool = False, sharing: Sharing | None = None) -> Iterator[Folder]:
     """The folder at `parts` below `root`, closed on leaving.
 
     Raises FileNotFoundError, NotADirectoryError, or HeadwaterError (rule `path-symlink`).
@@ -239,7 +264,7 @@ def open_folder(root: Path, parts: tuple[str, ...], *, create: bool = False) -> 
     folder = open_root(root)
     try:
         for part in parts:
-            below = folder.child(part, create=create)
+            below = folder.child(part, create=create, sharing=sharing)
             folder.close()
             folder = below
         yield folder

@@ -24,6 +24,7 @@ from resources.storage.folders import Folder, open_folder, split_path
 from resources.storage.intents import Intent, carry_out, forget_record, pending, sweep_records, write_record
 from resources.storage.leftovers import is_leftover, unlink_dead
 from resources.storage.problems import conflict, symlink_error, too_large
+from resources.storage.sharing import Sharing
 from resources.storage.staging import discard, exists, link_into_place, read_regular, stage
 from schemas.errors import HeadwaterError
 from schemas.oid import fd_oid, parse_oid
@@ -40,11 +41,12 @@ class LocalStorage:
     """Storage over the local folder `root`.
 
     `state` is a folder for this storage's own intent records and locks (`<root>/.headwater` unless given); it must lie on a
-    local file system and belong to no other storage.
+    local file system and belong to no other storage. `sharing` says the mode and group of what is created.
     """
 
-    def __init__(self, root: Path | str, *, state: Path | str | None = None) -> None:
+    def __init__(self, root: Path | str, *, state: Path | str | None = None, sharing: Sharing | None = None) -> None:
         self.root = Path(root).absolute()
+        self.sharing = sharing
         self.local_root: Path | None = self.root
         self.url = self.root.as_uri()
         self.state = Path(state).absolute() if state is not None else self.root / ".headwater"
@@ -173,7 +175,7 @@ class LocalStorage:
         if expect is not None:
             self._check(path, expect)  # before anything is created; again under the lock
         with self._parent(path, create=True) as (folder, name):
-            temporary = stage(folder, name, path, data)
+            temporary = stage(folder, name, path, data, sharing=self.sharing)
             try:
                 with self._guard(expect):
                     if expect is not None:
@@ -202,6 +204,9 @@ class LocalStorage:
             raise ValueError("an appended line must end with a line feed")
         with self._parent(path, create=True) as (folder, name):
             made = not exists(folder, name)
+            if made and self.sharing is not None:
+                # A shared file must be everybody's from the moment it has its name.
+                link_into_place(folder, stage(folder, name, path, b"", sharing=self.sharing), name)
             fd = read_regular(folder, name, path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
             try:
                 if os.write(fd, line) != len(line):
@@ -219,7 +224,7 @@ class LocalStorage:
         if present is not None and present.size == size:
             return False
         with self._parent(path, create=True) as (folder, name):
-            temporary = stage(folder, name, path, source, mode=_OBJECT_MODE, oid=oid)
+            temporary = stage(folder, name, path, source, mode=_OBJECT_MODE, oid=oid, sharing=self.sharing)
             try:
                 if present is not None:
                     folder.rename(temporary, folder, name)  # torn by an earlier crash: its length is wrong
@@ -256,7 +261,7 @@ class LocalStorage:
         if scratch.is_dir() and not scratch.is_symlink():
             return self._publish_folder(scratch, path)
         with self._parent(path, create=True) as (folder, name):
-            temporary = stage(folder, name, path, scratch, take=True)
+            temporary = stage(folder, name, path, scratch, take=True, sharing=self.sharing)
             try:
                 with self._guard(None):
                     folder.rename(temporary, folder, name)
@@ -362,7 +367,7 @@ class LocalStorage:
         try:
             for path, source in files:
                 with self._parent(path, create=True) as (folder, name):
-                    temporary = stage(folder, name, path, source, sync=not batched, take=take)
+                    temporary = stage(folder, name, path, source, sync=not batched, take=take, sharing=self.sharing)
                     staged.append("/".join((*split_path(path)[:-1], temporary)))
                 intent.moves.append((staged[-1], path))
             if batched:
@@ -379,8 +384,16 @@ class LocalStorage:
 
     def _folder(self, parts: tuple[str, ...], *, create: bool = False) -> AbstractContextManager[Folder]:
         if create:
+            self._make_root()
+        return open_folder(self.root, parts, create=create, sharing=self.sharing)
+
+    def _make_root(self) -> None:
+        if self.sharing is None or self.root.is_dir():
             self.root.mkdir(parents=True, exist_ok=True)
-        return open_folder(self.root, parts, create=create)
+            return
+        self.root.parent.mkdir(parents=True, exist_ok=True)
+        with open_folder(self.root.parent, ()) as above:
+            above.child(self.root.name, create=True, sharing=self.sharing).close()
 
     @contextmanager
     def _parent(self, path: str, *, create: bool = False) -> Iterator[tuple[Folder, str]]:

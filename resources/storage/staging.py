@@ -15,6 +15,7 @@ from resources.storage.durable import copy_contents, sync_file, write_all
 from resources.storage.folders import Folder
 from resources.storage.leftovers import temporary_name
 from resources.storage.problems import not_regular, oid_mismatch, symlink_error
+from resources.storage.sharing import Sharing
 from schemas.oid import fd_oid, parse_oid
 
 
@@ -53,12 +54,13 @@ def stage(
     oid: str | None = None,
     sync: bool = True,
     take: bool = False,
+    sharing: Sharing | None = None,
 ) -> str:
     """Put `source` under a temporary name in `folder`, complete and flushed; returns that name.
 
     The mode is `mode`, else that of the file it will replace, else that of the source file, else what the umask gives.
-    `take` moves a scratch file in instead of copying it where both lie on one file system. With `oid`, other bytes raise
-    HeadwaterError (`oid-mismatch`).
+    `sharing` decides about mode and group instead. `take` moves a scratch file in instead of copying it where both lie on one
+    file system. With `oid`, other bytes raise HeadwaterError (`oid-mismatch`).
     """
     old = _replaceable(folder, name, path) or (source.stat() if isinstance(source, Path) else None)
     temporary = temporary_name(name)
@@ -75,7 +77,12 @@ def stage(
                 _copy_in(source, fd, path)
             if oid is not None and fd_oid(fd, parse_oid(oid)[0]) != oid:
                 raise oid_mismatch(path, oid)
-            _set_owner(fd, mode, old)
+            if sharing is not None and mode is None:
+                sharing.give(fd, sharing.mode)
+            elif sharing is not None:
+                sharing.give(fd, sharing.object_mode or mode)
+            else:
+                _set_owner(fd, mode, old)
             if sync:
                 sync_file(fd)
         finally:
