@@ -113,6 +113,8 @@ RANK = "bm25(10.0, 5.0, 3.0, 1.0)"
 
 INDEXES = (
     "CREATE INDEX notes_id ON notes (id)",
+    "CREATE INDEX notes_created ON notes (created)",
+    "CREATE INDEX notes_updated ON notes (updated)",
     "CREATE INDEX tags_folded ON tags (folded)",
     "CREATE INDEX mentions_key ON mentions (key) WHERE key IS NOT NULL",
     "CREATE INDEX mentions_target ON mentions (target_note) WHERE target_note IS NOT NULL",
