@@ -52,6 +52,26 @@ def problem_of(error: OSError) -> HeadwaterError:
     return made
 
 
+_OF_SQLITE = (
+    (("FullError", "disk is full"), errno.ENOSPC),
+    (("IOError", "disk I/O error"), errno.EIO),
+    (("ReadOnlyError", "readonly database"), errno.EROFS),
+    (("CantOpenError", "unable to open database file"), errno.EACCES),
+)
+
+
+def database_problem(error: Exception) -> HeadwaterError | None:
+    """The same for what SQLite says of the disk, through either of its libraries; None for every other error."""
+    if type(error).__module__.partition(".")[0] not in ("sqlite3", "apsw"):
+        return None
+    for (name, words), number in _OF_SQLITE:
+        if type(error).__name__ == name or words in str(error):
+            made = problem_of(OSError(number, os.strerror(number)))
+            made.__cause__ = error
+            return made
+    return None
+
+
 def is_read_only(error: BaseException) -> bool:
     """Whether the system does not let us write where we wanted to."""
     return isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)

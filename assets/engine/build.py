@@ -20,7 +20,7 @@ from assets.engine.publish import Publication
 from assets.engine.questions import Questions
 from assets.engine.recipe import Confirm
 from assets.engine.standing import Standing
-from resources.problems import problem_of
+from resources.problems import database_problem, problem_of
 from schemas.errors import HeadwaterError, InputChanged, InvalidText, Refused
 
 RETRIES = 2
@@ -61,7 +61,8 @@ class Builder:
             problem = problem_of(error)
             outcome = Outcome(ref, Result.FAILED, error=problem, reasons=(_one_line(problem),))
         except Exception as error:
-            outcome = Outcome(ref, Result.FAILED, error=error, reasons=(_one_line(error),))
+            failure = database_problem(error) or error
+            outcome = Outcome(ref, Result.FAILED, error=failure, reasons=(_one_line(failure),))
         outcome.seconds = time.perf_counter() - started
         progress(ref, "done", 1.0)
         return outcome

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -20,6 +20,7 @@ from assets.engine.provenance import OutputFile
 from assets.engine.recipe import Recipe
 from assets.engine.scratch import scratch_path
 from resources.objects import ObjectStore
+from resources.problems import database_problem
 from resources.storage.base import Storage
 from schemas.canonical import canonical_json
 from schemas.errors import HeadwaterError
@@ -207,7 +208,8 @@ class BuildCache:
     def _enter(self, entry: CacheEntry) -> None:
         """Write an entry whose objects are there, as the one used last, and keep to the cap."""
         self.storage.write(entry_path(entry.fingerprint), canonical_json(entry.to_json()))
-        with self._index() as index:
+        # What could not be noted is known again when the index is made anew from the entries.
+        with suppress(HeadwaterError), self._index() as index:
             _note(index, [entry])
             self._trim(index, self.workspace.config.cache_max_size)
 
@@ -290,6 +292,7 @@ class BuildCache:
 
     @contextmanager
     def _index(self) -> Iterator[sqlite3.Connection]:
+        """The index in a transaction. Raises HeadwaterError when the disk does not take it; it is made again next time."""
         import sqlite3
 
         path = self.workspace.local / "cache.sqlite"
@@ -299,14 +302,18 @@ class BuildCache:
         except sqlite3.DatabaseError:
             path.unlink(missing_ok=True)
             index = self._opened(path)
-        with closing(index):
-            try:
-                yield index
-            except BaseException:
-                if index.in_transaction:
-                    index.execute("ROLLBACK")
-                raise
-            index.execute("COMMIT")
+        try:
+            with closing(index):
+                try:
+                    yield index
+                except BaseException:
+                    if index.in_transaction:
+                        index.execute("ROLLBACK")
+                    raise
+                index.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            path.unlink(missing_ok=True)
+            raise (database_problem(error) or error) from error
 
     def _opened(self, path: Path) -> sqlite3.Connection:
         """The index in a transaction. It is never flushed: after a power cut it is made again or a little out of date."""
@@ -337,7 +344,7 @@ class BuildCache:
         _note(index, entries_in(self.storage))
 
     def _used(self, entries: Iterable[CacheEntry]) -> None:
-        with self._index() as index:
+        with suppress(HeadwaterError), self._index() as index:
             _note(index, entries)
 
     # sharing

@@ -134,6 +134,12 @@ def _report(app: App, error: Exception) -> int:
 
         error = problem_of(error)
     elif not isinstance(error, HeadwaterError):
+        from resources.problems import database_problem
+
+        known = database_problem(error)
+        if known is not None:
+            app.show_error(known)
+            return known.exit_code
         error = HeadwaterError(
             f"internal error: {type(error).__name__}: {error}",
             rule="internal",

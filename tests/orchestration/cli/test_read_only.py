@@ -9,15 +9,17 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 
-from resources.problems import problem_of
+from resources.problems import database_problem, problem_of
 from tests.orchestration.cli.conftest import Ran, build
 
 HEADWATER = [sys.executable, "-m", "orchestration.cli.main", "--json"]
@@ -177,3 +179,13 @@ def test_whatever_the_system_refuses_has_a_rule_and_a_fix(error: OSError, rule: 
     named = isinstance(error.filename, str | bytes)
     assert problem.path == (os.fsencode(error.filename).decode("utf-8", "backslashreplace") if named else None)
     assert problem.__cause__ is error
+
+
+def test_what_sqlite_says_of_the_disk_is_said_as_the_system_would() -> None:
+    full = database_problem(sqlite3.OperationalError("database or disk is full"))
+    assert full is not None
+    assert (full.rule, bool(full.fix)) == ("disk-full", True)
+    assert database_problem(apsw.ReadOnlyError("attempt to write a readonly database")).rule == "workspace-read-only"  # type: ignore[union-attr]  # None fails
+    assert database_problem(apsw.IOError("disk I/O error")).rule == "disk-error"  # type: ignore[union-attr]  # None fails
+    assert database_problem(sqlite3.OperationalError("no such table: x")) is None
+    assert database_problem(RuntimeError("database or disk is full")) is None
