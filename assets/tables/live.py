@@ -15,6 +15,7 @@ from typing import Any
 
 import apsw
 
+from assets.engine.scratch import scratch_path
 from assets.tables.compare import KEPT, Comparison, TableComparison, row_key
 from assets.tables.dump import open_read_only
 from assets.tables.load import TableText
@@ -120,9 +121,9 @@ def build_database(project: Project, texts: dict[str, TableText], path: Path) ->
 @contextmanager
 def scratch_database(version: Version, folder: Path | None = None) -> Iterator[Path]:
     """The text of `version` as a scratch database that vanishes afterwards; `folder` is where scratch folders are made."""
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="tables-", dir=folder) as made:
+    # Named like all scratch, so that the next command sweeps what a killed one left.
+    suffix = scratch_path(folder, "").name if folder is not None else None
+    with tempfile.TemporaryDirectory(prefix="tables-", suffix=suffix, dir=folder) as made:
         path = Path(made) / "text.db"
         build_database(version.project, version.texts(Path(made)), path)
         yield path
