@@ -13,7 +13,7 @@ from schemas.errors import HeadwaterError, UsageError
 if TYPE_CHECKING:
     from orchestration.cli.groups import Group
 
-KIND_COMMANDS = ("tables",)
+KIND_COMMANDS = ("notes", "tables")
 """Kinds whose own `init` command starts a store."""
 
 CONFIG = """\
@@ -27,7 +27,7 @@ version = 1
 @click.argument("path", required=False)
 @click.pass_context
 def init(context: click.Context, kind: str | None, path: str | None) -> None:
-    """Start a workspace in PATH, or with KIND (tables) a store of that kind.
+    """Start a workspace in PATH, or with KIND (notes, tables) a store of that kind.
 
     Without arguments the current folder becomes a workspace: it gets a headwater.toml. Nothing that exists is overwritten.
     """
@@ -74,4 +74,4 @@ def _workspace(app: App, folder: Path) -> None:
         app.emit({"path": str(target), "written": False}, f"{target} is there already")
         return
     app.emit({"path": str(target), "written": True}, f"wrote {target}")
-    app.say("Next: `headwater init tables FOLDER` starts a store.")
+    app.say("Next: `headwater init tables FOLDER` or `headwater init notes` starts a store.")

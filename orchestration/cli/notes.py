@@ -20,6 +20,7 @@ LAZY: dict[str, str] = {
     "link": "orchestration.cli.notes_link:link",
     "index": "orchestration.cli.notes_store:index",
     "relayout": "orchestration.cli.notes_store:relayout",
+    "sync": "orchestration.cli.notes_store:sync",
     "pack": "orchestration.cli.notes_share:pack",
     "unpack": "orchestration.cli.notes_share:unpack",
     "merge-driver": "orchestration.cli.notes_git:merge_driver",

@@ -134,7 +134,7 @@ def materialize(
             except InvalidText as error:
                 if not everything:
                     raise
-                app.note(f"passed over: {error}")
+                app.note(f"passed over {opened.store.workspace_path(path)}: {error.message}")
                 continue
             plans.append(made)
         return joined(plans, "materialize")

@@ -212,13 +212,20 @@ def attach(app: App, note: str, file: str, store: str | None, name: str | None, 
             path=file,
             fix="keep it elsewhere and link to it",
         )
+    named = name or source.name
+    if named.startswith("."):
+        raise UsageError(
+            f"{named!r} would be hidden: no link leads to a name with a dot before it",
+            rule="notes-place",
+            fix="give another with --name",
+        )
     data = source.read_bytes()
 
     def make(notes: OpenedNotes) -> Plan:
         from resources.notes.writing import attach as plan_attach
 
         path = found_note(notes, note)
-        return plan_attach(notes.store, path, name or source.name, data, link=not no_link, now=notes.now)
+        return plan_attach(notes.store, path, named, data, link=not no_link, now=notes.now)
 
     carry_out(app, store, make, label="notes attach", dry_run=dry_run)
 

@@ -13,6 +13,7 @@ from orchestration.cli.app import App, command, pass_app
 from orchestration.cli.notes_plans import carry_out, dry_run_option, found_note, linker, yes_option
 from orchestration.cli.notes_stores import note_argument, store_option
 from schemas.errors import UsageError
+from schemas.paths import is_usable
 
 if TYPE_CHECKING:
     from assets.notes.opened import OpenedNotes
@@ -151,7 +152,7 @@ def _in_git(notes: OpenedNotes, path: str, data: bytes) -> bool:
 def _meant(notes: OpenedNotes, word: str) -> tuple[str, bool]:
     """(the store's path of the file or folder that is to move, whether it was named by that path)."""
     path = _inside(notes, word)
-    if path and (notes.store.exists(path) or _is_folder(notes, path)):
+    if path and is_usable(path) and (notes.store.exists(path) or _is_folder(notes, path)):
         return path, True
     return found_note(notes, word), False
 
@@ -172,7 +173,16 @@ def _destination(notes: OpenedNotes, old: str, target: str, *, by_path: bool) ->
 
 
 def _inside(notes: OpenedNotes, word: str) -> str:
-    """A path as people write it, as the store's: without `./` before it, a slash behind it and the store's own folder."""
+    """A path as people write it, as the store's: without `./` before it, a slash behind it and the store's own folder.
+
+    Raises UsageError for an absolute path outside of the store.
+    """
+    root = notes.store.storage.local_root
+    if word.startswith("/"):
+        base = f"{root / notes.store.root}/" if root is not None else "/"
+        if not f"{word}/".startswith(base):
+            raise UsageError(f"{word!r} lies outside of the store", rule="path-outside", fix="give a path in the store")
+        return word[len(base) :].rstrip("/")
     plain = "" if word == "." else word.removeprefix("./").rstrip("/")
     prefix = notes.store.workspace_path("")
     return plain[len(prefix) :] if prefix and f"{plain}/".startswith(prefix) else plain

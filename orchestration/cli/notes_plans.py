@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from orchestration.cli.app import App, counted
-from schemas.errors import Conflict, HeadwaterError
+from schemas.errors import Conflict, HeadwaterError, InvalidText
+from schemas.paths import is_usable
 
 if TYPE_CHECKING:
     from assets.notes.opened import OpenedNotes
@@ -70,7 +72,7 @@ def carry_out(
     agreed = yes or not app.interactive
     while True:
         with writing(app, selector) as notes:
-            plan = make(notes)
+            plan = _planned(notes, make)
             if dry_run:
                 show_difference(app, notes, plan, report)
                 return plan
@@ -88,6 +90,27 @@ def carry_out(
         agreed = True
 
 
+def _planned(notes: OpenedNotes, make: Make) -> Plan:
+    """`make`'s plan; what it raises names files as people know them, from the workspace's root."""
+    try:
+        return make(notes)
+    except InvalidText as error:
+        findings = [replace(one, path=_shown(notes, one.path)) for one in error.findings]
+        raise InvalidText(findings, error.message) from error
+    except HeadwaterError as error:
+        if error.path is not None:
+            error.path = _shown(notes, error.path)
+        raise
+
+
+def _shown(notes: OpenedNotes, path: str) -> str:
+    """The workspace's path of what may be a path of the store."""
+    inside = notes.store.inside(path)
+    if inside is not None and is_usable(inside) and notes.store.exists(inside):
+        return path
+    return notes.store.workspace_path(path) if is_usable(path) and notes.store.exists(path) else path
+
+
 def _written(app: App, notes: OpenedNotes, plan: Plan, make: Make, label: str, report: Report | None) -> Plan:
     """Commit the plan, once more from the files as they are now when one of them was edited meanwhile."""
     if plan.changes:
@@ -95,7 +118,7 @@ def _written(app: App, notes: OpenedNotes, plan: Plan, make: Make, label: str, r
             notes.store.commit(plan.changes, label)
         except Conflict:
             notes.refresh()
-            plan = make(notes)
+            plan = _planned(notes, make)
             _commit_again(notes, plan, label)
         refresh(app, notes)
     say_changes(app, notes, plan, report)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestration.cli.app import App, command, counted, pass_app
-from orchestration.cli.notes_plans import carry_out, dry_run_option, linker, yes_option
+from orchestration.cli.notes_plans import INVALID, carry_out, dry_run_option, linker, yes_option
 from orchestration.cli.notes_stores import opened, store_option
 from schemas.errors import UsageError
 
@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 @click.argument("path", required=False)
 @click.option("--visible", is_flag=True, help="Start it in qipu/ instead of .qipu/.")
 @click.option("--stealth", is_flag=True, help="Have git ignore it, by one line in the project's .gitignore.")
-@click.option("--branch", metavar="NAME", help="Keep it on a branch of its own, checked out in the store's folder.")
+@click.option(
+    "--branch",
+    metavar="[NAME]",
+    is_flag=False,
+    flag_value="qipu-metadata",
+    help="Keep it on a branch of its own (qipu-metadata without a NAME), checked out in the store's folder.",
+)
 @pass_app
 def init(app: App, path: str | None, visible: bool, stealth: bool, branch: str | None) -> None:
     """Start a notes store in the project folder PATH: settings, templates, folders, and what git should know.
@@ -33,7 +39,7 @@ def init(app: App, path: str | None, visible: bool, stealth: bool, branch: str |
     Examples:
       headwater notes init
       headwater notes init --stealth           git ignores it
-      headwater notes init --branch notes      `headwater notes sync` shares it, your branches stay free of it
+      headwater notes init . --branch          `headwater notes sync` shares it, your branches stay free of it
     """
     from orchestration.cli.notes_init import start
 
@@ -129,3 +135,53 @@ def relayout(
         return plan_relayout(notes.store, linker(notes), mocs=mocs, note_path=note_path, attachments=attachments)
 
     carry_out(app, store, make, label="notes relayout", dry_run=dry_run, yes=yes)
+
+
+@command("sync")
+@store_option
+@click.option(
+    "--branch",
+    metavar="[NAME]",
+    is_flag=False,
+    flag_value="qipu-metadata",
+    help="Put the store on this branch first, as `init --branch` does.",
+)
+@click.option("--remote", metavar="NAME", help="The remote to share it with, instead of the branch's or origin.")
+@click.option("--message", "-m", default="Update the notes", show_default=True, metavar="TEXT", help="The commit's message.")
+@click.option("--no-push", is_flag=True, help="Commit and take in what others did, but push nothing.")
+@pass_app
+def sync(app: App, store: str | None, branch: str | None, remote: str | None, message: str, no_push: bool) -> int:
+    """Commit a store that is on a branch of its own, merge what others pushed, and push it.
+
+    Your checked-out branch, its index and its files are not touched, whatever state they are in. What both sides changed
+    differently stays in the notes between conflict markers, is listed, and the exit code is 3: decide, and sync again.
+
+    \b
+    Examples:
+      headwater notes sync
+      headwater notes sync --branch notes --remote origin
+      headwater notes sync --no-push -m "Notes of Monday"
+    """
+    from orchestration.cli.notes_stores import chosen_store
+    from resources.notes.branch import attach_branch
+    from resources.notes.sync import sync as sync_store
+
+    if not message.strip():
+        raise UsageError("the message is empty", rule="usage", fix="say what changed")
+    place = chosen_store(app, store)
+    root = app.workspace().root.local_root
+    if root is None:
+        raise UsageError("a workspace at a URL has no branches", rule="needs-local", fix="run it in a clone")
+    with app.workspace().root.lock(f"notes {place.root}"):
+        if branch is not None:
+            for line in attach_branch(root / place.root, branch, remote=remote):
+                app.note(line)
+        done = sync_store(root / place.root, prefix=place.root, remote=remote, message=message, push=not no_push)
+    record = {name: getattr(done, name) for name in ("branch", "remote", "committed", "pulled", "pushed")}
+    app.emit({**record, "conflicts": len(done.findings)})
+    for line in done.lines or ["nothing to commit, take in or push"]:
+        app.say(line)
+    app.show_findings(done.findings)
+    if done.pulled:
+        opened(app, store).close()
+    return INVALID if done.findings else 0
