@@ -10,7 +10,6 @@ import click
 
 from orchestration.cli.app import App, command, counted, pass_app
 from orchestration.cli.tables_stores import Opened, store_argument
-from resources.objects import RottenObject
 from schemas.errors import HeadwaterError, Refused
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ def _take_over(opened: Opened) -> None:
     journal = opened.journal
     if not journal.elsewhere():
         return
-    with suppress(OSError, RottenObject), opened.app.workspace().root.lock(f"tables {opened.store.name}"):
+    with suppress(OSError, HeadwaterError), opened.app.workspace().root.lock(f"tables {opened.store.name}"):
         journal.take_over()  # what cannot be read or written stays where it is, and a replay says so
     for line in journal.said:
         opened.app.note(line)

@@ -442,6 +442,42 @@ def test_text_too_large_for_a_record_is_kept_beside_the_log(shop: Shop, monkeypa
     assert (caught.value.rule, caught.value.line) == ("history-replay", 2)
 
 
+def test_text_of_a_change_that_lost_is_not_left_beside_the_log(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("schemas.tables.history.INLINE_LIMIT", 10)
+    monkeypatch.setattr("schemas.tables.history._COMPRESS_FROM", 10)
+    shop.run("DELETE FROM note")
+    kept = sorted(path.name for path in (shop.folder / "history").iterdir())
+    draft = Draft("ada", RecordKind.EXPORT, "export", "", "")
+    with shop.journal.open() as text:
+        old = text.files()
+        (shop.folder / "data/note.csv").write_bytes(b"word,weight\nz,\n")  # somebody else, in between
+        with pytest.raises(Conflict):
+            shop.journal.commit(old, {"data/note.csv": b"word,weight\nlost,1.5\n"}, draft, with_text=True)
+    assert sorted(path.name for path in (shop.folder / "history").iterdir()) == kept
+    assert not (shop.folder.parent / ".headwater/history/pending/shop.json").exists()
+
+
+def test_a_damaged_text_is_read_from_another_copy_and_mended_when_it_is_written_again(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("schemas.tables.history.INLINE_LIMIT", 10)
+    monkeypatch.setattr("schemas.tables.history._COMPRESS_FROM", 10)
+    shop.run("INSERT INTO note VALUES ('z', NULL)")
+    log = shop.journal.log.read()
+    assert log is not None
+    change = next(one for one in log.named() if one.path == "data/customer.csv")
+    path = shop.folder / str(change.kept)
+    whole = path.read_bytes()
+    path.chmod(0o644)
+    path.write_bytes(b"x" * len(whole))
+    assert shop.journal.fetch(change) == whole  # the last text is still remembered
+    with pytest.raises(HeadwaterError) as caught:
+        shop.journal.texts.get(change)
+    assert (caught.value.rule, caught.value.path) == ("history-text", f"shop/{change.kept}")
+    shop.journal.texts.put(change, whole)
+    assert path.read_bytes() == whole
+
+
 def _count_up(folder: str) -> None:
     journal = Journal(open_workspace(Path(folder)), Store("tables", "shop", "shop"), "bob")
     for _ in range(5):
