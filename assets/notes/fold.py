@@ -19,6 +19,7 @@ from assets.notes.index import FILE, build, finish, open_writing, write_attachme
 from assets.notes.reading import NOTE_ROLES, Reading, reading
 from assets.notes.resolve import key
 from assets.notes.rows import Row, names_of
+from assets.notes.workers import parse_all
 from assets.notes.writing import CHILDREN, Writer, write_settings_findings
 
 _LARGEST = 0.5
@@ -89,9 +90,8 @@ def _apply(connection: Any, view: View, read: Reading, changes: _Changes) -> Non
         if gone is not None:
             keys.update(name[0] for name in gone.names)
     writer = Writer(connection)
-    for role, file in changes.read:
-        rows = read.rows(view.read(role, file.path), file)
-        before = _take_out(connection, file.path)
+    for rows in parse_all(view, read, changes.read):
+        before = _take_out(connection, rows.path)
         if before is None:
             highest += 1
             before = _Before(highest, [], None)

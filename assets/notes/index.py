@@ -18,6 +18,7 @@ from assets.notes import relink, schema
 from assets.notes.digest import index_digest
 from assets.notes.reading import Reading, files, reading
 from assets.notes.resolve import key
+from assets.notes.workers import parse_all
 from assets.notes.writing import Writer, write_settings_findings
 from schemas.notes.parse import PARSER_VERSION
 
@@ -75,8 +76,8 @@ def sorted_out(view: View, read: Reading) -> tuple[list[tuple[str, InputFile]], 
 def _write_notes(connection: apsw.Connection, view: View, read: Reading, notes: list[tuple[str, InputFile]]) -> None:
     connection.execute("CREATE TEMP TABLE staged_names (key, note, form, name)")
     writer = Writer(connection, "staged_names")
-    for number, (role, file) in enumerate(notes, 1):
-        writer.add(number, read.rows(view.read(role, file.path), file))
+    for number, rows in enumerate(parse_all(view, read, notes), 1):
+        writer.add(number, rows)
     writer.flush()
     # Names come by note and lie by key: sorted once instead of finding each its place.
     connection.execute("INSERT INTO names SELECT * FROM staged_names ORDER BY key, note, form, name")
