@@ -310,15 +310,15 @@ class _Scanner:
                     self.pieces = [(self.first, self.last)]
                     self.para_nested, self.lazy_tail = True, False
                     return -1
-            elif sign in "-=" and in_paragraph and whole and (under := _SETEXT.match(line, at)):
+            elif sign in "|-:" and in_paragraph and whole and self.table(line, at, number):
+                return -1
+            if sign in "-=" and in_paragraph and whole and (under := _SETEXT.match(line, at)):
                 if self.setext(1 if under[1][0] == "=" else 2, start + size):
                     return -1
                 if self.leaf == _NONE:
                     in_paragraph = False
                 if sign == "=":
                     break
-            if sign in "|-:" and in_paragraph and whole and self.table(line, at, number):
-                return -1
             if sign in "*-_" and _RULE.match(line, at):
                 self.shed(matched)
                 return -1

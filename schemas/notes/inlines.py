@@ -47,18 +47,9 @@ class Inlines:
     code: list[tuple[int, int]] = field(default_factory=list)
 
 
-INTERESTING = re.compile(r"[\[<`#]|%%|://")
-_TOKEN = re.compile(
-    r"\\[!-/:-@\[-`{-~]"
-    r"|(?P<code>`+)"
-    r"|(?P<wiki>!?\[\[)"
-    r"|(?P<open>!?\[)"
-    r"|(?P<close>\])"
-    r"|(?P<angle><)"
-    r"|(?P<comment>%%)"
-    r"|(?P<address>(?<![A-Za-z0-9_])[hH][tT][tT][pP][sS]?://)"
-    r"|(?P<tag>\#)(?=[^\s\x00-\x2c\x2e\x3a-\x40\x5b-\x5e\x60\x7b-\x7f])"
-)
+# Both begin with plain characters in every branch, which lets the search run over prose without trying branches.
+INTERESTING = re.compile(r"\[|<|`|#|%%|://")
+_TOKEN = re.compile(r"\\[!-/:-@\[-`{-~]|``*|!\[|\[|\]|<|%%|://|#")
 WIKI_LINK = re.compile(r"\[\[((?:[^\[\]\n\\]|\\.|\](?!\])|\[(?!\[))++)\]\]")
 """The text between double brackets: one line, single brackets allowed, `\\` before any character."""
 _TAG = re.compile(
@@ -77,6 +68,7 @@ _TICKS = re.compile("`+")
 _ADDRESS = re.compile(r"[^\s<>\"`\\|\[\]{}\x00-\x1f\u3000-\u303f\uff00-\uffef]+")
 _SPACES = re.compile(r"[ \t\n]*")
 _PIPE = re.compile(r"\\?\|")
+_SCHEME_BEFORE = re.compile(r"(?:^|[^A-Za-z0-9_])([hH][tT][tT][pP][sS]?)\Z")
 _TRAILING = frozenset("?!.,:;*_~'")
 
 
@@ -105,24 +97,23 @@ class _Scanner:
         text, search = self.text, _TOKEN.search
         position = 0
         while token := search(text, position):
-            kind = token.lastgroup
             at = token.start()
-            if kind is None:
-                position = token.end()
-            elif kind == "wiki":
-                position = self.wiki(at, token[0])
-            elif kind == "open":
-                position = self.opened(at, token.end())
-            elif kind == "close":
+            sign = text[at]
+            if sign == "\\":
+                position = at + 2
+            elif sign in "[!":
+                end = token.end()
+                position = self.wiki(at, end) if text.startswith("[", end) else self.opened(at, end)
+            elif sign == "]":
                 position = self.closed(at) if self.openers else at + 1
-            elif kind == "tag":
+            elif sign == "#":
                 position = self.tag(at)
-            elif kind == "code":
+            elif sign == "`":
                 position = self.code(at, token.end())
-            elif kind == "angle":
+            elif sign == "<":
                 position = self.angle(at)
-            elif kind == "address":
-                position = self.address(at, token.end())
+            elif sign == ":":
+                position = self.address(at)
             else:
                 position = self.comment(at)
 
@@ -217,12 +208,16 @@ class _Scanner:
             self.out.tags.append((self.base + at, name))
         return found.end()
 
-    def address(self, at: int, end: int) -> int:
-        found = _ADDRESS.match(self.text, end)
-        if found is None:
+    def address(self, colon: int) -> int:
+        """`://`: an address that stands bare, when `http` or `https` stands before it."""
+        text, base = self.text, self.base
+        end = colon + 3
+        scheme = _SCHEME_BEFORE.search(text, max(0, colon - 6), colon)
+        found = _ADDRESS.match(text, end)
+        if found is None or scheme is None:
             return end
+        at = scheme.start(1)
         stop = found.end()
-        text = self.text
         excess = found[0].count(")") - found[0].count("(")
         while stop > end:
             if text[stop - 1] in _TRAILING:
@@ -233,19 +228,17 @@ class _Scanner:
             else:
                 break
         if stop > end:
-            start = self.base + at
-            self.out.links.append(
-                Link(URL, start, self.base + stop, start, self.base + stop, text[at:stop], start, self.base + stop, False)
-            )
-        return max(stop, end)
+            start = base + at
+            self.out.links.append(Link(URL, start, base + stop, start, base + stop, text[at:stop], start, base + stop, False))
+        return stop
 
     # -- brackets
 
-    def wiki(self, at: int, token: str) -> int:
-        """`[[` or `![[`: a wiki link, when it is closed on its line."""
+    def wiki(self, at: int, end: int) -> int:
+        """`[[` or `![[`: a wiki link, when it is closed on its line. `end` is behind the first bracket."""
         text, base = self.text, self.base
-        embed = token[0] == "!"
-        first = at + 1 if embed else at
+        first = end - 1
+        embed = first > at
         link = WIKI_LINK.match(text, first)
         # `[[[x]]]` is a wiki link between brackets.
         if (
