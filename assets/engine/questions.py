@@ -128,8 +128,8 @@ class Questions:
             rule="output-not-ours",
             path=paths[0],
             fix=(
-                f"`headwater adopt {ref.word}` keeps it if it is right; to replace it, with a copy in headwater-rescue/, run "
-                f"`headwater build {ref.word} --confirm {plan}`"
+                f"run `headwater build {ref.word} --confirm {plan}` to replace it, after a copy to headwater-rescue/, or "
+                f"`headwater adopt {ref.word}` if it is right as it is"
             ),
         )
         refused.run_config = run_config_yaml(ref, plan)

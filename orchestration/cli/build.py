@@ -28,6 +28,8 @@ FAILED = 1
 INVALID = 3
 _BAD = ("failed", "blocked", "refused")
 _SHOWN_COUNTS = 4
+_SMALL_TEXT = 4 << 20
+"""Bytes of a store's text that is checked after a build, for warnings, without being asked."""
 
 
 @command("build")
@@ -177,14 +179,18 @@ def show_summary(app: App, outcomes: Sequence[Outcome], seconds: float) -> int:
 def _note_warnings(app: App, outcomes: Iterable[Outcome]) -> None:
     """Say that text which was built from has warnings, which keep nothing from being built and so would never be seen.
 
-    What is found is remembered, for `check` and the catalog, until the text changes.
+    Large text is not looked at only for that; building the catalog does it anyway, and what was found is remembered.
     """
-    built = [str(outcome.ref) for outcome in outcomes if str(outcome.result) in ("built", "restored")]
-    if built:
-        findings = app.engine().check(built)
-        number = sum(str(finding.severity) == "warning" for found in findings.values() for finding in found)
-        if number:
-            app.note(f"{counted(number, 'warning')} in the text; see `headwater check`")
+    engine = app.engine()
+    number = 0
+    built = {(one.ref.kind, one.ref.store): engine.store(one.ref) for one in outcomes if str(one.result) in ("built", "restored")}
+    for store in built.values():
+        found = engine.checks.known(store)
+        if found is None and sum(size for source in engine.sources(store) for _, _, size in source.files) <= _SMALL_TEXT:
+            found = engine.checks.findings(store)
+        number += sum(str(finding.severity) == "warning" for finding in found or ())
+    if number:
+        app.note(f"{counted(number, 'warning')} in the text; see `headwater check`")
 
 
 def _show_fresh(app: App, states: Sequence[State]) -> int:
