@@ -30,7 +30,7 @@ def setup(app: App, dry_run: bool) -> None:
     """Install every kind's merge drivers and text conversions in this clone.
 
     Writes git's configuration of this clone only (`.git/config`); nothing that is committed is touched. Which files they apply to
-    is said in the `.gitattributes` that `headwater init tables` writes. `status` says when they are missing.
+    is said in the `.gitattributes` that `headwater init` writes into a store. `status` says when they are missing.
     """
     checkout = app.workspace().git
     if checkout is None:

@@ -88,5 +88,5 @@ def nothing_here(app: App, select: Sequence[str] = ()) -> bool:
     inner = sorted(place.parent.name for place in root.local_root.glob("*/headwater.toml")) if root.local_root is not None else []
     if inner:
         app.say(f"Workspaces of their own lie in {', '.join(inner[:10])}: a folder's headwater.toml sets it apart from this one.")
-    app.say("Start one with `headwater init tables FOLDER`, or work elsewhere with -C PATH.")
+    app.say("Start one with `headwater init tables FOLDER` or `headwater init notes`, or work elsewhere with -C PATH.")
     return True

@@ -30,13 +30,23 @@ tables:
 """
 
 
+NOTES = {
+    "qp-a1-pens.md": "---\nid: qp-a1\ntitle: Pens\n---\nSold with [[qp-b2]] and [[Paper]].\n",
+    "qp-b2-ink.md": "---\nid: qp-b2\ntitle: Ink\ntags: [stock]\n---\nFor [[Pens]].\n",
+}
+"""Two notes that link each other, and one link that leads nowhere."""
+
+
 def write_workspace(root: Path) -> Path:
-    """A workspace with one tables project in a folder whose name needs escaping."""
+    """A workspace with a tables project in a folder whose name needs escaping, and the notes that go with it."""
     store = root / "corner shop"
     (store / "data").mkdir(parents=True)
     (root / "headwater.toml").write_text('version = 1\n[workspace]\nname = "demo"\nowner = "shop team"\n')
     (store / "project.yaml").write_text(PROJECT)
     (store / "data" / "item.csv").write_text("id,name\n1,pen\n2,ink\n")
+    for name, text in NOTES.items():
+        (root / ".qipu" / "notes").mkdir(parents=True, exist_ok=True)
+        (root / ".qipu" / "notes" / name).write_text(text)
     return root
 
 

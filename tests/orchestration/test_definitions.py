@@ -119,11 +119,48 @@ def test_the_checks_of_a_real_store_pass(workspace: Path, instance: dg.DagsterIn
     _materialize(instance, DB)
     job = definitions().resolve_job_def("verify")
     result = job.execute_in_process(instance=instance, raise_on_error=False)
-    found = {one.check_name: one for one in result.get_asset_check_evaluations()}
+    evaluations = result.get_asset_check_evaluations()
+    found = {one.check_name: one for one in evaluations if one.asset_key.path[0] == "tables"}
     assert found["text"].passed
     assert found["present"].passed
     rows = {row.data["artifact"]: row.data["equal"] for row in found["reproducible"].metadata["artifacts"].records}
     assert rows["playground_db"] is True
+
+
+def test_notes_are_built_with_their_counts_and_a_picture(workspace: Path, instance: dg.DagsterInstance) -> None:
+    keys = {name: dg.AssetKey(["notes", "_2eqipu", name]) for name in ("qipu_db", "cache", "graph")}
+    assert _materialize(instance, *keys.values()).success
+    shown = {}
+    for name, key in keys.items():
+        event = instance.get_latest_materialization_event(key)
+        assert event is not None
+        assert event.asset_materialization is not None
+        shown[name] = {what: value.value for what, value in event.asset_materialization.metadata.items()}
+    counts = {name: shown["qipu_db"][name] for name in ("notes", "mentions", "edges", "broken", "dagster/row_count")}
+    assert counts == {"notes": 2, "mentions": 3, "edges": 2, "broken": 1, "dagster/row_count": 2}
+    assert shown["qipu_db"]["links in order (%)"] == pytest.approx(66.67)
+    assert str(shown["graph"]["picture: graph.svg"]).startswith("![graph.svg](data:image/svg+xml;base64,")
+    assert (workspace / ".qipu/qipu.db").read_bytes().startswith(b"SQLite format 3")
+    assert json.loads((workspace / ".qipu/.cache/id_to_path.json").read_text()) == {
+        "qp-a1": "notes/qp-a1-pens.md",
+        "qp-b2": "notes/qp-b2-ink.md",
+    }
+
+
+def test_the_checks_of_notes_count_what_is_broken_and_prove_the_index(workspace: Path, instance: dg.DagsterInstance) -> None:
+    keys = [dg.AssetKey(["notes", "_2eqipu", name]) for name in ("qipu_db", "cache", "graph")]
+    _materialize(instance, *keys)
+    (workspace / ".qipu/notes/qp-c3-quill.md").write_text("---\nid: qp-c3\ntitle: Quill\n---\nSee [[Ink]].\n")
+    assert _materialize(instance, *keys).success
+    result = definitions().resolve_job_def("verify").execute_in_process(instance=instance, raise_on_error=False)
+    evaluations = result.get_asset_check_evaluations()
+    found = {one.check_name: one for one in evaluations if one.asset_key.path[0] == "notes"}
+    assert set(found) == {"text", "present", "reproducible", "incremental_equals_rebuild"}
+    assert found["text"].metadata["rule: link-broken"].value == 1
+    assert found["text"].metadata["list"].records[0].data["place"] == ".qipu/notes/qp-a1-pens.md:5:25"
+    assert found["present"].passed
+    assert found["reproducible"].passed, found["reproducible"].description
+    assert found["incremental_equals_rebuild"].passed, found["incremental_equals_rebuild"].description
 
 
 def test_the_sensor_of_the_code_location_ticks(workspace: Path, instance: dg.DagsterInstance) -> None:
@@ -132,7 +169,10 @@ def test_the_sensor_of_the_code_location_ticks(workspace: Path, instance: dg.Dag
     with dg.build_sensor_context(instance, repository_def=loaded.get_repository_def(), resources=resources) as context:
         result = loaded.resolve_sensor_def("text_changes").evaluate_tick(context)
     keys = {event.asset_key.to_user_string() for event in result.asset_events if isinstance(event, dg.AssetMaterialization)}
-    assert keys == {f"tables/corner_20shop/source/{name}" for name in ("project", "data", "history")}
+    assert keys == {
+        *(f"tables/corner_20shop/source/{name}" for name in ("project", "data", "history")),
+        *(f"notes/_2eqipu/source/{name}" for name in ("notes", "settings", "templates", "attachments")),
+    }
 
 
 def test_a_run_uses_the_stores_that_were_found_when_the_location_was_loaded(workspace: Path) -> None:
@@ -226,4 +266,5 @@ def test_fifty_stores_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         shutil.copytree(root / "corner shop", root / f"Büro-{number} ü")
     monkeypatch.setenv("HEADWATER_ROOT", str(root))
     keys = definitions().resolve_all_asset_keys()
-    assert len(keys) == 50 * 8 + 1
+    # Fifty of tables, one of notes, and the catalog.
+    assert len(keys) == 50 * 8 + 7 + 1

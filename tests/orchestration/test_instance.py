@@ -297,7 +297,7 @@ def test_a_lost_home_is_restored_by_a_build_with_nothing_to_do(tmp_path: Path) -
         resolver = CachingStaleStatusResolver(instance, graph, LoadingContextForTest(instance))
         statuses = {key.to_user_string(): resolver.get_status(key) for key in graph.materializable_asset_keys}
         assert set(statuses.values()) == {StaleStatus.FRESH}, statuses
-        assert len(statuses) == 6
+        assert len(statuses) == 9
 
 
 def test_an_unfinished_event_log_of_a_killed_process_is_made_again(tmp_path: Path) -> None:
