@@ -100,7 +100,7 @@ _HTML: tuple[tuple[re.Pattern[str], re.Pattern[str] | None], ...] = (
 
 _COMMENT_HTML, _ANY_TAG_HTML = 1, 6
 
-_NONE, _PARA, _FENCED, _INDENTED, _HTML_BLOCK, _TABLE = range(6)
+_NONE, _PARA, _TABLE, _FENCED, _INDENTED, _HTML_BLOCK = range(6)
 _QUOTE = -1
 
 
@@ -174,6 +174,11 @@ class _Scanner:
         tabs = "\t" in line
         containers = self.containers
         size = len(line)
+        if containers and not self.quotes and not self.fresh and not line.strip(" \t") and self.leaf <= _TABLE:
+            # Nothing but lists is open, which a blank line leaves open, however deep they are.
+            if self.leaf != _NONE:
+                self.close()
+            return -1
         matched = 0
         for width in containers:
             at = _SPACE.match(line, position).end()  # type: ignore[union-attr]  # it matches the empty string
@@ -652,8 +657,17 @@ def _gap(text: str, at: int) -> int:
     return _GAP.match(text, at).end()  # type: ignore[union-attr]  # it matches the empty string
 
 
-_BARE = re.compile(r"(?:[^\x00-\x20\x7f()\\]|\\[^\x00-\x20\x7f]|\\(?=[\x00-\x20\x7f]|\Z))+")
-_MAX_PARENTHESES = 32
+def _balanced(depth: int) -> str:
+    """A pattern of text without spaces in which parentheses are balanced, `depth` levels deep. It never goes back."""
+    signs = r"[^\x00-\x20\x7f()\\]++|\\[^\x00-\x20\x7f]|\\(?=[\x00-\x20\x7f]|\Z)"
+    pattern = f"(?:{signs})*+"
+    for _ in range(depth):
+        pattern = rf"(?:{signs}|\({pattern}\))*+"
+    return pattern
+
+
+_BARE = re.compile(_balanced(8))
+"""CommonMark asks for any depth, cmark allows 32; eight levels of parentheses in an address is more than anyone has."""
 
 
 def destination(text: str, at: int) -> tuple[int, int, int] | None:
@@ -661,28 +675,8 @@ def destination(text: str, at: int) -> tuple[int, int, int] | None:
     if text.startswith("<", at):
         angled = ANGLED.match(text, at)
         return (at + 1, angled.end() - 1, angled.end()) if angled else None
-    depth = 0
-    position = at
-    size = len(text)
-    while position < size:
-        if run := _BARE.match(text, position):
-            position = run.end()
-            continue
-        sign = text[position]
-        if sign == "(":
-            depth += 1
-            if depth > _MAX_PARENTHESES:
-                return None
-        elif sign == ")":
-            if depth == 0:
-                break
-            depth -= 1
-        else:
-            break
-        position += 1
-    if position == at or depth:
-        return None
-    return at, position, position
+    stop = _BARE.match(text, at).end()  # type: ignore[union-attr]  # it matches the empty string
+    return (at, stop, stop) if stop > at else None
 
 
 def _cells(row: str) -> list[tuple[int, int]]:

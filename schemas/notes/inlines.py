@@ -213,7 +213,7 @@ class _Scanner:
         text, base = self.text, self.base
         end = colon + 3
         scheme = _SCHEME_BEFORE.search(text, max(0, colon - 6), colon)
-        found = _ADDRESS.match(text, end)
+        found = _ADDRESS.match(text, end) if scheme is not None else None
         if found is None or scheme is None:
             return end
         at = scheme.start(1)
@@ -230,7 +230,7 @@ class _Scanner:
         if stop > end:
             start = base + at
             self.out.links.append(Link(URL, start, base + stop, start, base + stop, text[at:stop], start, base + stop, False))
-        return stop
+        return max(stop, end)
 
     # -- brackets
 

@@ -1,7 +1,4 @@
-"""The bodies new notes begin with: a store's own `templates/<type>.md`, else the ones built in. Pure, light: standard library only.
-
-A template is copied as it stands, without its frontmatter and without any variables.
-"""
+"""The bodies new notes of the built-in types begin with, where the store has no `templates/<type>.md` of its own. Light."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ def _sections(*sections: tuple[str, str]) -> str:
     return "\n".join(f"## {heading}\n\n{_HINT.format(hint)}\n" for heading, hint in sections)
 
 
-BUILT_IN: Mapping[str, str] = {
+TEMPLATES: Mapping[str, str] = {
     "fleeting": _sections(
         ("Summary", "The thought in one or two sentences"),
         ("Notes", "What belongs to it; links to what brought it up"),
@@ -38,22 +35,4 @@ BUILT_IN: Mapping[str, str] = {
         ("Open questions", "What is missing"),
     ),
 }
-"""The bodies of the built-in types."""
-
-
-def template_body(note_type: str, given: bytes | None = None) -> str:
-    """The body of a new note of a type. `given` is the file `templates/<type>.md` of the store, where there is one.
-
-    Its frontmatter and the blank lines behind it are left out. A type without any template begins empty.
-    """
-    if given is None:
-        return BUILT_IN.get(note_type, "")
-    from schemas.notes.front import read_front
-
-    text = given.decode("utf-8-sig", "replace")
-    return text[read_front(text, f"templates/{note_type}.md").body_start :].lstrip("\r\n")
-
-
-def template_file(note_type: str) -> str:
-    """The text of `templates/<type>.md` as `init` writes it for a built-in type. Raises KeyError for any other."""
-    return BUILT_IN[note_type]
+"""By type; `init` writes them as files, for people to change."""
