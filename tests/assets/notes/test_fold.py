@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from assets.notes import dump
+from assets.notes import dump, fold, index, reading
 from tests.assets.notes.corpora import Corpus, assert_same
 
 PATHS = (
@@ -66,6 +66,7 @@ CONFIGS = (
     "[limits]\nmax_note_bytes = 200\n",
     "=",
 )
+KINDS = ("note", "note", "note", "heading", "delete", "rename", "file", "unfile", "config", "switch", "touch", "fold", "fold")
 WORDS = ("river", "quiet river", "stone amber", "harbor", "lantern stones", "漢字仮名", "#topic/one")
 
 
@@ -87,9 +88,7 @@ def steps(draw: st.DrawFn) -> list[tuple[Any, ...]]:
     """A sequence of changes to a store, several of which may come between two folds."""
     made: list[tuple[Any, ...]] = []
     for _ in range(draw(st.integers(1, 12))):
-        kind = draw(
-            st.sampled_from(("note", "note", "note", "delete", "rename", "file", "unfile", "config", "switch", "touch", "fold"))
-        )
+        kind = draw(st.sampled_from(KINDS))
         if kind == "note":
             made.append((kind, draw(st.sampled_from(PATHS)), note(draw)))
         elif kind == "rename":
@@ -112,6 +111,9 @@ def carry_out(corpus: Corpus, step: tuple[Any, ...], branches: list[dict[str, by
         corpus.delete(present[step[1] % len(present)])
     elif kind == "rename" and present:
         corpus.rename(present[step[1] % len(present)], step[2])
+    elif kind == "heading" and "notes/b.md" in present:
+        text = (corpus.path / "notes/b.md").read_text(encoding="utf-8")
+        corpus.write({"notes/b.md": text.replace("## Two\n", "") if "## Two\n" in text else f"{text}## Two\n"})
     elif kind == "file":
         corpus.write({step[1]: step[2]})
     elif kind == "unfile" and (corpus.path / step[1]).exists():
@@ -136,9 +138,9 @@ def contents(corpus: Corpus) -> dict[str, bytes]:
 
 
 def after_any_sequence(folder: Path, sequence: list[tuple[Any, ...]]) -> None:
-    corpus = Corpus(folder, {"notes/a.md": "# Alpha\n[[b]] river\n", "notes/b.md": "---\nid: qp-2\n---\n[[a]] stone\n"})
+    corpus = Corpus(folder, {"notes/a.md": "# Alpha\n[[b#Two]] river\n", "notes/b.md": "---\nid: qp-2\n---\n[[a]] stone\n"})
     # Enough notes that change nothing, so that a few changes are few among them.
-    corpus.write({f"notes/still-{number}.md": f"[[still-{number - 1}]] harbor\n" for number in range(12)})
+    corpus.write(still(12))
     corpus.build()
     branches = [contents(corpus)]
     for step in sequence:
@@ -149,6 +151,164 @@ def after_any_sequence(folder: Path, sequence: list[tuple[Any, ...]]) -> None:
     rebuilt = corpus.rebuilt()
     assert_same(corpus.index, rebuilt)
     assert corpus.summary.digest == dump.content_digest(rebuilt)
+
+
+def still(count: int = 20) -> dict[str, str]:
+    """Notes that nothing happens to, so that what changes is little among them."""
+    return {f"notes/still-{number}.md": f"[[still-{number + 1}]] harbor\n" for number in range(count)}
+
+
+def folded(corpus: Corpus) -> Corpus:
+    """The corpus with its index folded, proven to equal one built from nothing."""
+    before = index.build
+    fold.build = never  # type: ignore[assignment]  # a fold that gives up would prove nothing
+    try:
+        corpus.fold()
+    finally:
+        fold.build = before
+    assert_same(corpus.index, corpus.rebuilt())
+    return corpus
+
+
+def never(*_: Any) -> Any:
+    raise AssertionError("built from nothing")
+
+
+def test_case_20_an_edit_is_picked_up_and_a_second_fold_changes_nothing(tmp_path: Path) -> None:
+    corpus = Corpus(tmp_path, {**still(), "notes/a.md": "# Old\nriver\n"})
+    corpus.build()
+    corpus.write({"notes/a.md": "# New\nstone\n"})
+    first = folded(corpus).summary.digest
+
+    assert corpus.query("SELECT title FROM notes WHERE path = 'notes/a.md'") == [("New",)]
+    assert folded(corpus).summary.digest == first
+
+
+def test_case_21_a_deleted_note_is_gone_with_all_its_rows(tmp_path: Path) -> None:
+    corpus = Corpus(tmp_path, {**still(), "notes/a.md": "---\naliases: [x]\ntags: [t]\n---\n# Old\n[[still-1]] river ^b\n"})
+    corpus.build()
+    corpus.delete("notes/a.md")
+    folded(corpus)
+
+    tables = ("notes", "tags", "aliases", "headings", "blocks", "mentions", "names", "notes_text")
+    counts = {table: corpus.query(f"SELECT count(*) FROM {table}")[0][0] for table in tables}
+    assert counts == {**dict.fromkeys(tables, 0), "notes": 20, "mentions": 20, "names": 80, "notes_text": 20}
+
+
+def test_case_72_a_deleted_target_breaks_links_to_it_and_one_that_comes_heals_them(tmp_path: Path) -> None:
+    corpus = Corpus(tmp_path, {**still(), "notes/a.md": "[[Target]] [m](t.md)\n", "notes/t.md": "# Target\n"})
+    corpus.build()
+    source = corpus.query("SELECT local FROM notes WHERE path = 'notes/a.md'")
+    assert corpus.edges()[0] == ("notes/a.md", "notes/t.md", "related", 1, 2)
+
+    corpus.delete("notes/t.md")
+    folded(corpus)
+    assert [link[2] for link in corpus.links() if link[0] == "notes/a.md"] == ["broken", "broken"]
+    assert ("notes/a.md", "link-broken") in corpus.rules()
+
+    corpus.write({"notes/other.md": "---\naliases: [target, Target]\n---\n"})
+    folded(corpus)
+    assert [link[2:] for link in corpus.links() if link[0] == "notes/a.md"] == [("resolved", "notes/other.md"), ("broken", None)]
+    assert corpus.query("SELECT local FROM notes WHERE path = 'notes/a.md'") == source
+
+
+def test_case_72_links_by_id_follow_a_renamed_file(tmp_path: Path) -> None:
+    corpus = Corpus(tmp_path, {**still(), "notes/a.md": "[[qp-1]] [m](t.md)\n", "notes/t.md": "---\nid: qp-1\n---\n# T\n"})
+    corpus.build()
+    corpus.rename("notes/t.md", "mocs/renamed.md")
+    folded(corpus)
+
+    assert [link[2:] for link in corpus.links() if link[0] == "notes/a.md"] == [("resolved", "mocs/renamed.md"), ("broken", None)]
+
+
+def test_a_renamed_heading_breaks_the_links_to_it_in_notes_that_did_not_change(tmp_path: Path) -> None:
+    corpus = Corpus(tmp_path, {**still(), "notes/a.md": "[[t#Part]] [[t#^block]]\n", "notes/t.md": "# T\n## Part\ntext ^block\n"})
+    corpus.build()
+    assert {link[2] for link in corpus.links() if link[0] == "notes/a.md"} == {"resolved"}
+    corpus.write({"notes/t.md": "# T\n## Other\ntext\n"})
+    folded(corpus)
+    assert {link[2] for link in corpus.links() if link[0] == "notes/a.md"} == {"broken-anchor"}
+    assert len(corpus.edges()) == 20
+    corpus.write({"notes/t.md": "# T\n## Part\ntext ^block\n"})
+    folded(corpus)
+    assert {link[2] for link in corpus.links() if link[0] == "notes/a.md"} == {"resolved"}
+
+
+def test_titles_that_collide_make_links_ambiguous_and_part_again(tmp_path: Path) -> None:
+    corpus = Corpus(tmp_path, {**still(), "notes/a.md": "[[Same]]\n", "notes/one.md": "# Same\n", "notes/two.md": "# Other\n"})
+    corpus.build()
+    corpus.write({"notes/two.md": "# Same\n"})
+    folded(corpus)
+    assert corpus.query("SELECT state, candidates FROM mentions WHERE target = 'Same'") == [
+        ("ambiguous", '["notes/one.md","notes/two.md"]')
+    ]
+    corpus.write({"notes/two.md": "# Other\n"})
+    folded(corpus)
+    assert corpus.query("SELECT state, target_path FROM mentions WHERE target = 'Same'") == [("resolved", "notes/one.md")]
+
+
+def test_attachments_that_come_and_go_touch_the_links_to_them(tmp_path: Path) -> None:
+    corpus = Corpus(tmp_path, {**still(), "notes/a.md": "![[img.png]]\n"})
+    corpus.build()
+    corpus.write({"attachments/img.png": b"one"})
+    folded(corpus)
+    assert corpus.query("SELECT state, target_path FROM mentions WHERE target = 'img.png'") == [
+        ("attachment", "attachments/img.png")
+    ]
+    corpus.write({"attachments/img.png": b"two", "attachments/deep/img.png": b"three"})
+    folded(corpus)
+    assert corpus.query("SELECT state FROM mentions WHERE target = 'img.png'") == [("ambiguous",)]
+    corpus.delete("attachments/img.png", "attachments/deep/img.png")
+    folded(corpus)
+    assert ("notes/a.md", "link-broken-attachment") in corpus.rules()
+
+
+def test_a_fold_reads_only_what_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus = Corpus(tmp_path, still())
+    corpus.build()
+    corpus.write({"notes/still-3.md": "changed\n", "notes/new.md": "new\n"})
+    read: list[str] = []
+    whole = reading.parse_note
+
+    def counted(data: bytes, path: str, **options: Any) -> Any:
+        read.append(path)
+        return whole(data, path, **options)
+
+    monkeypatch.setattr(reading, "parse_note", counted)
+    corpus.fold()
+
+    assert read == ["notes/new.md", "notes/still-3.md"]
+
+
+@pytest.mark.parametrize("config", ["[limits]\nmax_note_bytes = 100\n", '[ontology]\nmode = "replacement"\n'])
+def test_case_82_settings_that_change_what_is_read_make_a_new_index(tmp_path: Path, config: str) -> None:
+    corpus = Corpus(tmp_path, {**still(), "notes/a.md": "word " * 100})
+    corpus.build()
+    before = corpus.summary.digest
+    corpus.write({"config.toml": config})
+    corpus.fold()
+
+    assert corpus.summary.digest != before
+    assert_same(corpus.index, corpus.rebuilt())
+
+
+def test_case_82_another_parser_makes_a_new_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus = Corpus(tmp_path, still())
+    corpus.build()
+    monkeypatch.setattr(reading, "PARSER_VERSION", 10**6)
+    monkeypatch.setattr(fold, "build", never)
+
+    with pytest.raises(AssertionError, match="from nothing"):
+        corpus.fold()
+
+
+def test_settings_that_change_nothing_are_folded(tmp_path: Path) -> None:
+    corpus = Corpus(tmp_path, {**still(), "config.toml": "version = 1\n"})
+    corpus.build()
+    corpus.write({"config.toml": "version = 1\nodd = 2\n"})
+    folded(corpus)
+
+    assert corpus.rules()[0] == ("config.toml", "notes-config-key")
 
 
 _folders = itertools.count()
