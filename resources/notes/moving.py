@@ -29,7 +29,7 @@ def move(store: NotesStore, linker: Linker, old: str, new: str) -> Plan:
 
     Raises UsageError when there is no such file or folder, when something lies at the new place, or when it is no place for it.
     """
-    old, new = old.strip("/"), new.strip("/")
+    old, new = old.rstrip("/"), new.rstrip("/")
     draft = Draft(store, f"move {old} to {new}")
     if store.exists(old):
         pairs = [(old, new)]
@@ -46,7 +46,7 @@ def move(store: NotesStore, linker: Linker, old: str, new: str) -> Plan:
         return draft.plan()
     moves = [_moved(draft, path, target) for path, target in pairs]
     _check_places(store, moves)
-    _carry(draft, linker, moves)
+    _carry(draft, linker, moves, folder=None if store.exists(old) else (old, new))
     draft.path = new if store.is_note(new) else None
     return draft.plan()
 
@@ -142,8 +142,8 @@ def carry(draft: Draft, linker: Linker, pairs: Iterable[tuple[str, str]]) -> Non
     _carry(draft, linker, moves)
 
 
-def _carry(draft: Draft, linker: Linker, moves: Collection[Moved]) -> None:
-    count = relink(draft, linker, moves)
+def _carry(draft: Draft, linker: Linker, moves: Collection[Moved], *, folder: tuple[str, str] | None = None) -> None:
+    count = relink(draft, linker, moves, folder=folder)
     relocate(draft, moves)
     for one in moves:
         draft.lines.append(f"move {draft.store.workspace_path(one.old.path)} to {draft.store.workspace_path(one.new.path)}")

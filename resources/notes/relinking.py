@@ -25,12 +25,16 @@ class Moved:
     new: Target
 
 
-def relink(draft: Draft, linker: Linker, moves: Collection[Moved], *, leave: Collection[str] = ()) -> int:
+def relink(draft: Draft, linker: Linker, moves: Collection[Moved], *, folder: tuple[str, str] | None = None) -> int:
     """Rewrite in `draft`, each in its present place, all links that `moves` makes wrong; returns how many.
 
-    The files themselves are not moved. Notes in `leave` are not rewritten. Raises HeadwaterError (rule `link-spelling`) for a
-    link that cannot be spelled.
+    The files themselves are not moved. `folder` is (old, new) of a whole folder that moves, for links to what is missing in it.
+    Raises HeadwaterError (rule `link-spelling`) for a link that cannot be spelled.
     """
+
+    def gone(path: str) -> str:
+        return folder[1] + path[len(folder[0]) :] if folder is not None and path.startswith(f"{folder[0]}/") else path
+
     by_path = {move.old.path: move for move in moves}
     shadowed = _shadowed(draft, linker, moves, by_path)
     targets = {**by_path, **shadowed}
@@ -40,9 +44,9 @@ def relink(draft: Draft, linker: Linker, moves: Collection[Moved], *, leave: Col
     count = 0
     others = _others(linker, targets)
     for source in sorted(sources):
-        if source not in leave and draft.exists(source):
+        if draft.exists(source):
             after = by_path[source].new.path if source in by_path else source
-            count += _rewrite(draft, linker, source, after, targets, others)
+            count += _rewrite(draft, linker, (source, after), targets, others, gone)
     return count
 
 
@@ -59,11 +63,12 @@ def relocate(draft: Draft, moves: Iterable[Moved]) -> None:
 def _rewrite(
     draft: Draft,
     linker: Linker,
-    source: str,
-    after: str,
+    paths: tuple[str, str],
     targets: Mapping[str, Moved],
     others: Callable[[Moved], Callable[[str], bool]],
+    gone: Callable[[str], str],
 ) -> int:
+    source, after = paths
     data = draft.read(source)
     note = draft.store.parse_bytes(data, source)
     edits: list[tuple[int, int, str]] = []
@@ -78,7 +83,7 @@ def _rewrite(
         if lead is None:
             if after == source or mention.kind not in _MARKDOWN:
                 continue
-            wanted = relative_after(raw, mention.target, source, after, bracketed=bracketed)
+            wanted = relative_after(raw, mention.target, source, after, bracketed=bracketed, gone=gone)
         else:
             move = targets.get(lead)
             if move is None and after == source:

@@ -101,13 +101,17 @@ def respelled(situation: Situation) -> str | None:
     return wanted + anchor
 
 
-def relative_after(raw: str, target: str, source: str, source_after: str, *, bracketed: bool) -> str | None:
-    """A Markdown target that leads nowhere, so spelled that it still names the same missing file after the note has moved."""
+def relative_after(
+    raw: str, target: str, source: str, source_after: str, *, bracketed: bool, gone: Callable[[str], str]
+) -> str | None:
+    """A Markdown target that leads nowhere, so spelled that it still names the same missing file after the note has moved;
+    `gone` tells where a path has moved to."""
     place = joined(folder_of(source), target)
     if target.startswith("/") or place is None or place == "":
         return None
     name, anchor = _cut(raw)
-    wanted = _encoded(_relative(place, source_after, target), raw, bracketed=bracketed)
+    wanted = _relative(gone(place), source_after, target)
+    wanted = name if wanted == target else _encoded(wanted, raw, bracketed=bracketed)
     return None if wanted == name else wanted + anchor
 
 
@@ -144,36 +148,59 @@ def _wiki(situation: Situation) -> str | None:
 def _wiki_spellings(situation: Situation) -> Iterator[tuple[str | None, bool]]:
     """(spelling, whether it is certain to lead to the new target), best first; None for the one that is there."""
     old, new, target = situation.old, situation.new, situation.mention.target
-    folded = fold(target)
     suffix = target[len(bare(target)) :]
-    if old.id is not None and folded == fold(old.id):
+    form = _form(situation)
+    if form == "id":
         yield (None if new.id == old.id else new.id), True
+    elif form == "path":
+        if new.path == old.path:
+            yield None, True
+        yield ("/" if target.startswith("/") else "") + _as_written(new.path, suffix), True
+    elif form == "relative":
+        yield _as_written(_relative(new.path, situation.source_after, target), suffix), target.startswith(("./", "../"))
+    elif form == "name":
+        depth = target.strip("/").count("/") + 1
+        wanted = _as_written("/".join(new.path.split("/")[-depth:]), suffix)
+        yield (target if fold(wanted) == fold(target) else wanted), False
+    elif form == "title":
+        if new.title is not None:
+            yield (target if fold(new.title) == fold(target) else new.title), False
+        yield stem(new.path), False
     else:
-        plain, whole = fold(bare(target)).lstrip("/"), fold(bare(old.path))
-        depth = plain.count("/") + 1
-        seen_from = joined(folder_of(situation.source), target)
-        dotted = target.startswith(("./", "../"))
-        exact = fold(target).lstrip("/") == fold(old.path)
-        if not dotted and "/" in target and (plain == whole or exact):
-            if new.path == old.path:
-                yield None, True
-            slash = "/" if target.startswith("/") else ""
-            yield slash + _as_written(new.path, suffix), True
-        elif (dotted or "/" in target) and seen_from is not None and fold(bare(seen_from)) == whole:
-            yield _as_written(_relative(new.path, situation.source_after, target), suffix), dotted
-        elif f"/{whole}".endswith(f"/{plain}") or f"/{fold(old.path)}".endswith(f"/{folded}"):
-            last = "/".join(new.path.split("/")[-depth:])
-            wanted = _as_written(last, suffix)
-            yield (target if fold(wanted) == folded else wanted), False
-        elif old.title is not None and folded == fold(old.title):
-            if new.title is not None:
-                yield (target if fold(new.title) == folded else new.title), False
-            yield stem(new.path), False
-        else:
-            yield None, True  # by an alias, which the note keeps
+        yield None, True  # by an alias, which the note keeps
     yield _as_written(new.path, suffix if suffix or bare(new.path) == new.path else ""), True
     if new.id is not None:
         yield new.id, True
+
+
+def _form(situation: Situation) -> str:
+    """The way a link between brackets names its target, by the first step that finds it (`assets.notes.resolve`)."""
+    old, target = situation.old, situation.mention.target
+    dotted = target.startswith(("./", "../"))
+    seen_from = joined(folder_of(situation.source), target)
+    for spell in (_exact, _composed, fold):
+        name, path = spell(target), spell(old.path)
+        inside = name.lstrip("/")
+        paths = (path, bare(path))
+        if old.id is not None and name == spell(old.id):
+            return "id"
+        if not dotted and "/" in target and inside in paths:
+            return "path"
+        if "/" in target and seen_from is not None and spell(seen_from) in paths:
+            return "relative"
+        if any(f"/{one}".endswith(f"/{inside}") for one in paths):
+            return "name"
+        if old.title is not None and name == spell(old.title):
+            return "title"
+    return "alias"
+
+
+def _exact(text: str) -> str:
+    return text
+
+
+def _composed(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
 
 
 def _as_written(path: str, suffix: str) -> str:

@@ -34,6 +34,8 @@ TAG_KEYS = ("tags", "tag", "keywords", "keyword")
 _BOM = b"\xef\xbb\xbf"
 _HEAD = re.compile(rb"(?:\xef\xbb\xbf)?(?:[ \t]*\r?\n)*(?P<fence>---)[ \t]*(?:\r?\n|\Z)")
 _CLOSING = re.compile(rb"^(?:---|\.\.\.)[ \t]*(?:\r?\n|\Z)", re.MULTILINE)
+_KEY_LINE = re.compile(r"[^\W\d][\w .\-/]{0,60}:(?:[ \t]|\r?$)", re.MULTILINE)
+"""What makes an opening that is never closed frontmatter rather than a rule above prose, as `schemas.notes.front` sees it."""
 _LEADING_BLANKS = re.compile(rb"(?:[ \t]*\r?\n)*")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d\Z")
 _QUOTED_DATE = re.compile(r'"(\d{4}-\d\d-\d\d(?:T\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[-+]\d\d:\d\d)?)?)"')
@@ -67,10 +69,10 @@ class Parts:
 def split(data: bytes, path: str) -> Parts:
     """Cut a note. Raises InvalidText (rule `frontmatter-unclosed`) when its frontmatter does not end."""
     opening = _HEAD.match(data)
-    if opening is None:
+    closing = _CLOSING.search(data, opening.end()) if opening is not None else None
+    if opening is None or (closing is None and not _is_key_line(data[opening.end() :])):
         mark = len(_BOM) if data.startswith(_BOM) else 0
         return Parts(data[:mark], b"", b"", data[mark:])
-    closing = _CLOSING.search(data, opening.end())
     if closing is None:
         file = TextFile(path, data[: opening.end()].decode("utf-8-sig"), data, False, "\n")
         file.fail(
@@ -82,6 +84,10 @@ def split(data: bytes, path: str) -> Parts:
     return Parts(
         data[: opening.end()], data[opening.end() : closing.start()], data[closing.start() : closing.end()], data[closing.end() :]
     )
+
+
+def _is_key_line(data: bytes) -> bool:
+    return _KEY_LINE.match(data.partition(b"\n")[0].decode("utf-8", "replace")) is not None
 
 
 def body_of(data: bytes, path: str = "") -> bytes:

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from schemas.errors import HeadwaterError, InvalidText, UsageError
 from schemas.notes import edit
+from schemas.notes.parse import parse_note
+from schemas.notes.rules import UNCLOSED
 
 NOTE = b"""\
 ---
@@ -92,6 +94,7 @@ def test_spellings_of_the_fences_survive(newline: str, mark: bytes, lead: str, c
         (b"---\n# only this\n\n---\n", b"---\n# only this\n\nid: a\n---\n"),
         (b"---\n{}\n---\n", b"---\nid: a\n---\n"),
         (b"---\nid:\n---\n", b"---\nid: a\n---\n"),
+        (b"---\n\nProse below a rule\n", b"---\nid: a\n---\n---\n\nProse below a rule\n"),
         (b"---\nother: 1\n---", b"---\nother: 1\nid: a\n---"),
         (b"---\n{other: 1}\n---\n", b"---\n{other: 1, id: a}\n---\n"),
     ],
@@ -209,6 +212,41 @@ def test_new_note_reads_back() -> None:
     assert data == b'---\nid: qp-1\ntitle: "no"\ntags: [a]\n---\n\nText\n'
     assert edit.frontmatter(data, "a.md") == {"id": "qp-1", "title": "no", "tags": ["a"]}
     assert edit.new_note({}, " \n") == b"---\n---\n"
+
+
+PIECES = [
+    "---\n",
+    "--- \n",
+    "---\r\n",
+    "...\n",
+    "----\n",
+    "\n",
+    "  \n",
+    "id: a\n",
+    "text: |\n  ---\n",
+    "a\n",
+    "\ufeff",
+    "# c\n",
+    "- a\n",
+]
+
+
+@settings(max_examples=50, deadline=None)
+@given(text=st.lists(st.sampled_from(PIECES), max_size=6).map("".join))
+def test_frontmatter_is_cut_where_the_reader_cuts_it(text: str) -> None:
+    data = text.encode()
+    note = parse_note(data, "a.md")
+    rules = {finding.rule for finding in note.findings}
+    try:
+        parts = edit.split(data, "a.md")
+    except InvalidText:
+        assert UNCLOSED.id in rules
+        return
+    if parts.has_frontmatter and note.meta:
+        assert note.body_start == len(data) - len(parts.body)
+    if not parts.has_frontmatter:
+        assert not note.meta
+        assert UNCLOSED.id not in rules
 
 
 KEYS = st.sampled_from(["id", "title", "status", "rating", "über", "a key"])
