@@ -96,6 +96,13 @@ class Storage(Protocol):
         """Replace or create the file atomically and durably; missing folders are made."""
         ...
 
+    def write_many(self, changes: list[Change]) -> list[str]:
+        """Write many files, each atomically but not as a set; all are durable when it returns. Deletes nothing.
+
+        Returns the paths whose `expect` did not hold, sorted: those are left alone.
+        """
+        ...
+
     def commit(self, changes: list[Change], *, label: str) -> None:
         """All the changes or none: completed by the next `recover` when the process dies in between."""
         ...

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def sync_file(fd: int) -> None:
     os.fsync(fd)
 
 
-def sync_file_system(root: Path, files: Sequence[Path]) -> None:
+def sync_file_system(root: Path, files: Iterable[Path]) -> None:
     """Flush many files at once: one `syncfs` where there is one, else a flush for each."""
     try:
         import ctypes

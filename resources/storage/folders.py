@@ -54,6 +54,7 @@ class Folder(Protocol):
     def stat(self, name: str) -> os.stat_result: ...
     def entries(self) -> list[os.DirEntry[str]]: ...
     def rename(self, name: str, target: Folder, target_name: str) -> None: ...
+    def settle(self, name: str, final: str) -> None: ...
     def take(self, source: str, name: str) -> None: ...
     def link(self, name: str, target_name: str) -> None: ...
     def unlink(self, name: str) -> None: ...
@@ -156,6 +157,10 @@ class FdFolder(_Base):
         with suppress(FileNotFoundError):
             os.unlink(name, dir_fd=self.fd)
 
+    def settle(self, name: str, final: str) -> None:
+        """Rename a file that was made here and has no other name, so that none can stay behind."""
+        os.rename(name, final, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+
     def take(self, source: str, name: str) -> None:
         """Rename the file at the absolute path `source` to `name` here."""
         os.rename(source, name, dst_dir_fd=self.fd)
@@ -224,6 +229,9 @@ class PathFolder(_Base):
         assert isinstance(target, PathFolder)
         Path(self._at(name)).replace(target._at(target_name))
         Path(self._at(name)).unlink(missing_ok=True)  # as in FdFolder
+
+    def settle(self, name: str, final: str) -> None:
+        Path(self._at(name)).replace(self._at(final))
 
     def take(self, source: str, name: str) -> None:
         Path(source).replace(self._at(name))

@@ -40,8 +40,12 @@ def machine() -> str:
 
 def temporary_name(name: str) -> str:
     """A fresh name beside `name`: `.<name>.<machine>-<pid>-<n>.hwtmp`, the name cut where the whole would be too long."""
-    short = name.encode("utf-8", "surrogateescape")[:_NAME_BYTES].decode("utf-8", "ignore")
+    short = name if name.isascii() and len(name) <= _NAME_BYTES else _shortened(name)
     return f".{short}.{machine()}-{os.getpid()}-{next(_count)}{SUFFIX}"
+
+
+def _shortened(name: str) -> str:
+    return name.encode("utf-8", "surrogateescape")[:_NAME_BYTES].decode("utf-8", "ignore")
 
 
 def is_leftover(name: str) -> bool:

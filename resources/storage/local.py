@@ -68,7 +68,7 @@ class LocalStorage:
         """
         leftovers: list[str] = []
         try:
-            with self._folder(split_path(folder, root_allowed=True)) as top:
+            with self.folder(split_path(folder, root_allowed=True)) as top:
                 yield from self._walk(top, enter, leftovers)
         except FileNotFoundError:
             return
@@ -173,13 +173,13 @@ class LocalStorage:
 
     def write(self, path: str, data: bytes, *, expect: Expect = None) -> FileStat:
         if expect is not None:
-            self._check(path, expect)  # before anything is created; again under the lock
+            self.check(path, expect)  # before anything is created; again under the lock
         with self._parent(path, create=True) as (folder, name):
             temporary = stage(folder, name, path, data, sharing=self.sharing)
             try:
-                with self._guard(expect):
+                with self.guard(expect):
                     if expect is not None:
-                        self._check(path, expect)
+                        self.check(path, expect)
                     folder.rename(temporary, folder, name)
             except BaseException:
                 discard(folder, temporary)
@@ -187,10 +187,16 @@ class LocalStorage:
             folder.sync()
             return _file_stat(path, folder.stat(name))
 
+    def write_many(self, changes: list[Change]) -> list[str]:
+        """As the protocol says."""
+        from resources.storage.many import write_many
+
+        return write_many(self, changes)
+
     def delete(self, path: str, *, expect: Expect = None) -> None:
-        with self._guard(expect):
+        with self.guard(expect):
             if expect is not None:
-                self._check(path, expect)
+                self.check(path, expect)
             with suppress(FileNotFoundError, NotADirectoryError), self._parent(path) as (folder, name):
                 folder.unlink(name)
                 folder.sync()
@@ -247,12 +253,12 @@ class LocalStorage:
             self.write(changes[0].path, changes[0].data, expect=changes[0].expect)
             return
         for change in changes:
-            self._check(change.path, change.expect)
+            self.check(change.path, change.expect)
         intent = Intent(label, removals=[change.path for change in changes if change.data is None])
         writes = [(change.path, change.data) for change in changes if change.data is not None]
         with self._staging(intent, writes), self._locked():
             for change in changes:
-                self._check(change.path, change.expect)
+                self.check(change.path, change.expect)
             self._conclude(intent)
 
     def publish(self, scratch: Path, path: str) -> FileStat:
@@ -263,7 +269,7 @@ class LocalStorage:
         with self._parent(path, create=True) as (folder, name):
             temporary = stage(folder, name, path, scratch, take=True, sharing=self.sharing)
             try:
-                with self._guard(None):
+                with self.guard(None):
                     folder.rename(temporary, folder, name)
             except BaseException:
                 discard(folder, temporary)
@@ -282,7 +288,7 @@ class LocalStorage:
             names.sort()
         intent = Intent(f"publish {path}")
         size = sum(member.stat().st_size for member in files.values())
-        with self._folder(split_path(path), create=True):
+        with self.folder(split_path(path), create=True):
             pass  # the folder itself exists even when the set is empty
         with self._staging(intent, sorted(files.items()), take=True), self._locked():
             intent.removals, intent.prune = self._superfluous(path, set(files))
@@ -297,7 +303,7 @@ class LocalStorage:
         stack = [path]
         while stack:
             where = stack.pop()
-            with self._folder(split_path(where)) as folder:
+            with self.folder(split_path(where)) as folder:
                 for entry in folder.entries():
                     below = f"{where}/{entry.name}"
                     if entry.is_dir(follow_symlinks=False):
@@ -332,7 +338,7 @@ class LocalStorage:
             yield
 
     @contextmanager
-    def _guard(self, expect: Expect) -> Iterator[None]:
+    def guard(self, expect: Expect = None) -> Iterator[None]:
         """What an unconditional write needs is only that no older set is carried out after it."""
         if expect is None and not pending(self.intents):
             yield
@@ -382,7 +388,8 @@ class LocalStorage:
 
     # paths
 
-    def _folder(self, parts: tuple[str, ...], *, create: bool = False) -> AbstractContextManager[Folder]:
+    def folder(self, parts: tuple[str, ...], *, create: bool = False) -> AbstractContextManager[Folder]:
+        """The folder at `parts` below the root, open until the block ends; with `create` it is made where it is missing."""
         if create:
             self._make_root()
         return open_folder(self.root, parts, create=create, sharing=self.sharing)
@@ -398,10 +405,10 @@ class LocalStorage:
     @contextmanager
     def _parent(self, path: str, *, create: bool = False) -> Iterator[tuple[Folder, str]]:
         parts = split_path(path)
-        with self._folder(parts[:-1], create=create) as folder:
+        with self.folder(parts[:-1], create=create) as folder:
             yield folder, parts[-1]
 
-    def _check(self, path: str, expect: Expect) -> None:
+    def check(self, path: str, expect: Expect) -> None:
         """Raise Conflict unless what lies at `path` is what the caller read."""
         if expect is None:
             split_path(path)

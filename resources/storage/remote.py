@@ -27,7 +27,7 @@ from resources.storage.base import ABSENT, NEVER_ENTERED, Change, Expect, FileSt
 from resources.storage.folders import split_path
 from resources.storage.leftovers import is_alive, machine
 from resources.storage.problems import conflict, not_regular, oid_mismatch, too_large
-from schemas.errors import HeadwaterError
+from schemas.errors import Conflict, HeadwaterError
 from schemas.oid import bytes_oid, file_oid, parse_oid
 
 _INTENTS = ".headwater/intents"
@@ -188,6 +188,20 @@ class FsspecStorage:
             path=path,
             fix="work on a local checkout of the workspace",
         )
+
+    def write_many(self, changes: list[Change]) -> list[str]:
+        conflicts = []
+        for change in changes:
+            if change.data is None:
+                raise ValueError("write_many deletes nothing")
+            _key(change.path)
+        for change in sorted(changes, key=lambda change: change.path):
+            assert change.data is not None
+            try:
+                self.write(change.path, change.data, expect=change.expect)
+            except Conflict:
+                conflicts.append(change.path)
+        return conflicts
 
     def commit(self, changes: list[Change], *, label: str) -> None:
         """As the protocol says, with the limits the module names. Raises Conflict with nothing changed."""

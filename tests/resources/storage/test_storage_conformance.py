@@ -191,6 +191,39 @@ def test_a_commit_names_each_path_once(storage: Storage) -> None:
     assert paths(storage) == []
 
 
+def test_many_files_are_written_each_by_itself(storage: Storage) -> None:
+    storage.write("a/old.txt", b"old")
+    storage.write("a/edited.txt", b"somebody's")
+    storage.write("there.txt", b"there")
+    changes = [
+        Change("a/new.txt", b"new", ABSENT),
+        Change("a/old.txt", b"newer", bytes_oid(b"old")),
+        Change("a/edited.txt", b"ours", bytes_oid(b"what we read")),
+        Change("there.txt", b"ours", ABSENT),
+        Change("b/c/d.txt", b"deep"),
+        Change("top.txt", b"top"),
+        Change("gone.txt", b"ours", bytes_oid(b"what we read")),
+    ]
+    assert storage.write_many(changes) == ["a/edited.txt", "gone.txt", "there.txt"]
+    assert content(storage) == {
+        "a/new.txt": b"new",
+        "a/old.txt": b"newer",
+        "a/edited.txt": b"somebody's",
+        "there.txt": b"there",
+        "b/c/d.txt": b"deep",
+        "top.txt": b"top",
+    }
+    assert storage.write_many([]) == []
+
+
+def test_nothing_of_many_files_is_written_when_one_path_is_unsafe(storage: Storage) -> None:
+    with pytest.raises(HeadwaterError):
+        storage.write_many([Change("fine.txt", b"x"), Change("../outside.txt", b"x")])
+    with pytest.raises(ValueError, match="deletes nothing"):
+        storage.write_many([Change("fine.txt", b"x"), Change("gone.txt", None)])
+    assert content(storage) == {}
+
+
 def test_publish_moves_a_file(storage: Storage, tmp_path: Path) -> None:
     scratch = tmp_path / "made.db"
     scratch.write_bytes(b"database")
