@@ -25,7 +25,9 @@ from schemas.notes.gitfiles import MERGE_DRIVER, has_markers
 from schemas.notes.rules import CONFLICT
 
 _PUSHES = 6
-_NOT_SHARED = (":(exclude,top,glob)qipu.db*", ":(exclude,top).cache", ":(exclude,glob)**/*.hwtmp")
+_NOT_SHARED = "/qipu.db*\n/.cache/\n*.hwtmp\n"
+"""What git ignores whether or not the store's `.gitignore` says so. Not by pathspecs: git 2.39 refuses one that excludes what is
+ignored already."""
 _PATIENCE = 10.0
 """Seconds that a git which outlived a killed command gets to finish."""
 _UNMERGED = frozenset({"DD", "AU", "UD", "UA", "DU", "AA", "UU"})
@@ -109,7 +111,9 @@ def _commit(folder: Path, own: Path, done: Synced, prefix: str, message: str) ->
             done.lines.append("a merge waits for decisions; nothing was committed or pushed")
             return False
     # A file that holds markers still unresolved was found above; the rest is as the user wants it.
-    run(folder, ["add", "--all", "--", ".", *_NOT_SHARED], settings=SETTINGS)
+    ignored = own / "headwater" / "exclude"
+    ignored.write_text(_NOT_SHARED, encoding="utf-8")
+    run(folder, ["add", "--all", "--", "."], settings={**SETTINGS, "core.excludesFile": str(ignored)})
     unchanged = attempt(folder, ["diff", "--cached", "--quiet", "HEAD"], settings=SETTINGS)[0] == 0
     if unchanged and not merging:
         return True
