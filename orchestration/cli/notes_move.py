@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from orchestration.cli.app import App, command, pass_app
-from orchestration.cli.notes_plans import carry_out, dry_run_option, found_note, linker, yes_option
+from orchestration.cli.notes_plans import carry_out, dry_run_option, found_note, inside, linker, yes_option
 from orchestration.cli.notes_stores import note_argument, store_option
 from schemas.errors import UsageError
 from schemas.paths import is_usable
@@ -151,7 +151,7 @@ def _in_git(notes: OpenedNotes, path: str, data: bytes) -> bool:
 
 def _meant(notes: OpenedNotes, word: str) -> tuple[str, bool]:
     """(the store's path of the file or folder that is to move, whether it was named by that path)."""
-    path = _inside(notes, word)
+    path = inside(notes, word)
     if path and is_usable(path) and (notes.store.exists(path) or _is_folder(notes, path)):
         return path, True
     return found_note(notes, word), False
@@ -160,7 +160,7 @@ def _meant(notes: OpenedNotes, word: str) -> tuple[str, bool]:
 def _destination(notes: OpenedNotes, old: str, target: str, *, by_path: bool) -> str:
     """The store's path that `target` means for what lies at `old`. Raises UsageError for none."""
     name = old.rpartition("/")[2]
-    new = _inside(notes, target)
+    new = inside(notes, target)
     if target.endswith("/") or target == "." or (new != old and _is_folder(notes, new)):
         return f"{new}/{name}" if new else name
     if not new:
@@ -170,22 +170,6 @@ def _destination(notes: OpenedNotes, old: str, target: str, *, by_path: bool) ->
         new = f"{folder}/{new}" if folder else new
     is_note = notes.store.exists(old) and notes.store.is_note(old)
     return new if not is_note or new.lower().endswith((".md", ".markdown")) else f"{new}.{name.rpartition('.')[2]}"
-
-
-def _inside(notes: OpenedNotes, word: str) -> str:
-    """A path as people write it, as the store's: without `./` before it, a slash behind it and the store's own folder.
-
-    Raises UsageError for an absolute path outside of the store.
-    """
-    root = notes.store.storage.local_root
-    if word.startswith("/"):
-        base = f"{root / notes.store.root}/" if root is not None else "/"
-        if not f"{word}/".startswith(base):
-            raise UsageError(f"{word!r} lies outside of the store", rule="path-outside", fix="give a path in the store")
-        return word[len(base) :].rstrip("/")
-    plain = "" if word == "." else word.removeprefix("./").rstrip("/")
-    prefix = notes.store.workspace_path("")
-    return plain[len(prefix) :] if prefix and f"{plain}/".startswith(prefix) else plain
 
 
 def _is_folder(notes: OpenedNotes, path: str) -> bool:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from orchestration.cli.app import App, counted
-from schemas.errors import Conflict, HeadwaterError, InvalidText
-from schemas.paths import is_usable
+from orchestration.cli.notes_diff import difference
+from schemas.errors import Conflict, HeadwaterError, InvalidText, UsageError
+from schemas.paths import check_path
 
 if TYPE_CHECKING:
     from assets.notes.opened import OpenedNotes
@@ -80,7 +81,7 @@ def carry_out(
                 if before is not None:
                     before(notes, plan)
                 return _written(app, notes, plan, make, label, report)
-        lines = plan.diff().splitlines()
+        lines = difference(plan).splitlines()
         for line in lines[:SHOWN_LINES]:
             app.note(_coloured(app, line))
         if len(lines) > SHOWN_LINES:
@@ -104,11 +105,13 @@ def _planned(notes: OpenedNotes, make: Make) -> Plan:
 
 
 def _shown(notes: OpenedNotes, path: str) -> str:
-    """The workspace's path of what may be a path of the store."""
-    inside = notes.store.inside(path)
-    if inside is not None and is_usable(inside) and notes.store.exists(inside):
+    """The workspace's path of a file of the store; other paths as they are."""
+    prefix = notes.store.workspace_path("")
+    try:
+        check_path(path, portable=False)
+        return notes.store.workspace_path(path) if prefix and notes.store.exists(path) else path
+    except HeadwaterError:
         return path
-    return notes.store.workspace_path(path) if is_usable(path) and notes.store.exists(path) else path
 
 
 def _written(app: App, notes: OpenedNotes, plan: Plan, make: Make, label: str, report: Report | None) -> Plan:
@@ -143,6 +146,22 @@ def refresh(app: App, notes: OpenedNotes) -> None:
         notes.refresh()
     except HeadwaterError as error:
         app.note(f"the files are written; the index was not brought up to date: {error}")
+
+
+def inside(notes: OpenedNotes, word: str) -> str:
+    """A path as people write it, as the store's: without `./` before it, a slash behind it and the store's own folder.
+
+    Raises UsageError for an absolute path outside of the store.
+    """
+    root = notes.store.storage.local_root
+    if word.startswith("/"):
+        base = f"{root / notes.store.root}/" if root is not None else "/"
+        if not f"{word}/".startswith(base):
+            raise UsageError(f"{word!r} lies outside of the store", rule="path-outside", fix="give a path in the store")
+        return word[len(base) :].rstrip("/")
+    plain = "" if word == "." else word.removeprefix("./").rstrip("/")
+    prefix = notes.store.workspace_path("")
+    return plain[len(prefix) :] if prefix and f"{plain}/".startswith(prefix) else plain
 
 
 def joined(plans: Iterable[Plan], label: str) -> Plan:
@@ -193,9 +212,9 @@ def show_difference(app: App, notes: OpenedNotes, plan: Plan, report: Report | N
     if app.json:
         record = report(notes, plan)[0] if report is not None else {}
         files = [{"path": change.path, "change": change_word(change)} for change in plan.changes]
-        app.emit({**record, "files": files, "written": False, "diff": plan.diff()})
+        app.emit({**record, "files": files, "written": False, "diff": difference(plan)})
         return
-    for line in plan.diff().splitlines():
+    for line in difference(plan).splitlines():
         app.say(_coloured(app, line))
     if not plan.changes:
         app.say("nothing to change")
@@ -208,17 +227,15 @@ def change_word(change: Change) -> str:
     return "removed" if change.data is None else "created" if change.expect is ABSENT else "edited"
 
 
-def file_findings(notes: OpenedNotes, shown: str) -> list[Finding]:
-    """What the index says is wrong with one file (workspace-relative `shown`) and its links."""
+def file_findings(notes: OpenedNotes, path: str) -> list[Finding]:
+    """What the index says is wrong with the file at the store's `path` and with its links."""
     from schemas.findings import Finding, Severity
 
-    rows = notes.connection.execute("SELECT * FROM findings WHERE path = ? ORDER BY line, col, rule", (shown,))
-    return [
-        Finding(
-            row["rule"], Severity(row["severity"]), row["path"], row["message"], row["line"], row["col"], row["fix"], row["value"]
-        )
-        for row in rows
-    ]
+    rows = notes.connection.execute(
+        "SELECT rule, severity, message, line, col, fix, value FROM findings WHERE path = ? ORDER BY line, col, rule", (path,)
+    )
+    shown = notes.store.workspace_path(path)
+    return [Finding(rule, Severity(severity), shown, *rest) for rule, severity, *rest in rows]
 
 
 def _coloured(app: App, line: str) -> str:

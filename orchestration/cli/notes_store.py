@@ -72,15 +72,18 @@ def index(app: App, store: str | None, rebuild: bool, rewrite: bool, dry_run: bo
     """
     with opened(app, store) as notes:
         rewrite = rewrite or notes.config.rewrite_wiki_links
+        first = notes.outcome
     if rewrite:
         carry_out(app, store, _rewritten, label="notes index --rewrite-wiki-links", dry_run=dry_run, yes=yes)
     if dry_run:
         return
     with opened(app, store) as notes:
-        outcome = _rebuilt(app, notes) if rebuild else notes.outcome
+        # What was built to read the settings, or after the rewriting, was built by this command too.
+        later = notes.outcome if rewrite else first
+        outcome = _rebuilt(app, notes) if rebuild else later
         counts = dict(notes.connection.execute(_COUNTS).fetchone())
         record = {"outcome": str(outcome.result), "seconds": round(outcome.seconds, 3), "path": str(notes.path), **counts}
-        words = ", ".join(counted(counts[name], name.removesuffix("s")) for name in counts)
+        words = ", ".join(counted(counts[name], singular) for name, singular in _WORDS.items())
         app.emit(record, f"{outcome.result}: {words}")
 
 
@@ -89,6 +92,15 @@ _COUNTS = """
       (SELECT count(*) FROM edges) AS edges, (SELECT count(*) FROM unresolved) AS unresolved,
       (SELECT count(*) FROM attachments) AS attachments, (SELECT count(*) FROM findings) AS findings
 """
+
+_WORDS = {
+    "notes": "note",
+    "mentions": "link",
+    "edges": "edge",
+    "unresolved": "unresolved link",
+    "attachments": "attachment",
+    "findings": "finding",
+}
 
 
 def _rewritten(notes: OpenedNotes) -> Plan:

@@ -17,6 +17,7 @@ from orchestration.cli.notes_plans import (
     dry_run_option,
     file_findings,
     found_note,
+    inside,
     linker,
     yes_option,
 )
@@ -184,7 +185,8 @@ def _create(
     def make(notes: OpenedNotes) -> Plan:
         from resources.notes.writing import create
 
-        return create(notes.store, title=title, note_type=kind, now=notes.now, known=_knows(notes), **given)
+        folder = None if given["folder"] is None else inside(notes, given["folder"])
+        return create(notes.store, title=title, note_type=kind, now=notes.now, known=_knows(notes), **{**given, "folder": folder})
 
     def report(notes: OpenedNotes, plan: Plan) -> tuple[dict[str, Any], str]:
         (change,) = plan.changes
@@ -253,7 +255,7 @@ def write_in(app: App, notes: OpenedNotes, path: str) -> int:
         return 0
     parsed = notes.store.parse(path)
     app.emit({"id": parsed.id, "title": parsed.title, "path": shown, "change": "edited"}, f"edited {shown}")
-    findings = file_findings(notes, shown)
+    findings = file_findings(notes, path)
     app.show_findings(findings)
     return INVALID if any(finding.blocking for finding in findings) else 0
 

@@ -178,7 +178,7 @@ class NotesStore:
         if self.layout is Layout.QIPU:
             return f"{self.folder_for(note_type, created)}/{self.file_name(note_id, title)}"
         if self.layout is Layout.VAULT:
-            name = _NOT_IN_NAME.sub(" ", title).strip(" .")[:60].strip(" .")
+            name = " ".join(_NOT_IN_NAME.sub(" ", title).split()).strip(" .")[:60].strip(" .")
             where = self.obsidian.new_file_folder if self.obsidian.new_file_location == "folder" else ""
         else:
             name, where = _slug(title), ""

@@ -45,14 +45,14 @@ def merged(root: Path, ours: str, theirs: str) -> tuple[int, str]:
 
 
 def test_git_merges_tags_and_links_as_sets(clone: Path) -> None:
-    ours = ALPHA.replace("tags: [x, 'y']", "tags: [x, 'y', ours]").replace("See [[", "Ours: see [[")
+    ours = ALPHA.replace("tags: [x, 'y']", "tags: [x, 'y', ours]").replace("# Alpha\n", "# Alpha, ours\n")
     theirs = ALPHA.replace("tags: [x, 'y']", "tags: [x, 'y', theirs]\nvalue: 5") + "\nTheirs.\n"
     code, text = merged(clone, ours, theirs)
     assert code == 0, text
     assert "ours" in text.split("---\n")[1]
     assert "theirs" in text.split("---\n")[1]
     assert "value: 5\n" in text
-    assert "Ours: see [[" in text
+    assert "# Alpha, ours\n" in text
     assert text.endswith("Theirs.\n")
 
 
