@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestration.cli.app import App, command, counted, dry_run_option, pass_app, select_argument, yes_option
-from orchestration.cli.words import OUTCOME_COLOURS, duration, nothing_here
+from orchestration.cli.words import OUTCOME_COLOURS, duration, nothing_here, places
 from schemas.errors import HeadwaterError, InvalidText, UsageError
 from schemas.oid import parse_oid
 
@@ -142,7 +142,7 @@ def show_outcome(app: App, outcome: Outcome) -> None:
     if word == "built":
         cells.append(_counts(outcome.summary.get("counts", {})))
     if word not in _BAD and outcome.outputs:
-        cells.append(app.style("→ " + ", ".join(outcome.outputs), "dim"))
+        cells.append(app.style("→ " + places(outcome.outputs), "dim"))
     app.say("  ".join(filter(None, cells)))
     for path in outcome.rescued:
         app.note(f"  the file that was there is now {path}")

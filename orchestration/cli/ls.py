@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orchestration.cli.app import App, command, counted, pass_app, select_argument
-from orchestration.cli.words import nothing_here, size, state_record, state_word
+from orchestration.cli.words import nothing_here, places, size, state_record, state_word
 
 if TYPE_CHECKING:
     from assets.engine.model import State, Store
@@ -58,6 +58,6 @@ def _show_artifacts(app: App, states: list[State]) -> None:
     for state in states:
         app.emit({"type": "artifact", **state_record(state)})
     app.table(
-        ([app.style("artifact", "dim"), state.ref.name, state_word(app, state), ", ".join(state.outputs)] for state in states),
+        ([app.style("artifact", "dim"), state.ref.name, state_word(app, state), places(state.outputs)] for state in states),
         indent="  ",
     )

@@ -26,6 +26,10 @@ OUTCOME_COLOURS = {
 }
 
 
+_SHOWN_OUTPUTS = 3
+"""Files of one folder that are named one by one."""
+
+
 def state_word(app: App, state: State) -> str:
     """The state of an artifact, coloured."""
     return app.style(str(state.freshness), STATE_COLOURS[str(state.freshness)])
@@ -42,6 +46,14 @@ def state_record(state: State) -> dict[str, Any]:
         "output_digest": state.output_digest,
         "cached": state.cached,
     }
+
+
+def places(outputs: Sequence[str]) -> str:
+    """Where an artifact's outputs lie; of many files in one folder, the folder."""
+    folders = {path.rpartition("/")[0] for path in outputs}
+    if len(outputs) > _SHOWN_OUTPUTS and len(folders) == 1:
+        return f"{folders.pop()}/ ({len(outputs)} files)"
+    return ", ".join(outputs)
 
 
 def size(number: float) -> str:
