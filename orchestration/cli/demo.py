@@ -25,7 +25,9 @@ CHANGED_FILE: Final = "shop/data/product.csv"
 BEFORE: Final = ",18.50,"
 AFTER: Final = ",19.00,"
 CHANGED_ARTIFACT: Final = "tables/shop/playground_db"
-_DERIVED = (".headwater", "headwater-rescue", "playground.db*", "playground.duckdb*", "scratch")
+NOTE: Final = "rangers/.qipu/notes/qp-m6y0jx9fd4-vultures-over-crag-lookout.md"
+LINE: Final = "\nBoth were back on the 14th, above the meadow of the [[Marmots at Alpenrose]].\n"
+_DERIVED = (".headwater", "headwater-rescue", "playground.db*", "playground.duckdb*", "scratch", "qipu.db*", ".cache")
 
 
 @command("demo")
@@ -36,8 +38,8 @@ def demo(app: App, examples: str | None, folder: str | None) -> int:
     """Walk through a copy of the EXAMPLES workspace in FOLDER (a new temporary folder by default).
 
     EXAMPLES is the folder `examples` of a checkout of Headwater; by default the one in the current folder, else the one that was
-    installed with this program. Builds everything, changes one cell of one CSV file, shows why some artifacts are stale and
-    others are not, and builds only those.
+    installed with this program. Builds everything, changes one cell of one CSV file and one line of one note, shows why some
+    artifacts are stale and others are not, and builds only those.
     """
     root = _copy(_examples(examples), folder)
     started = time.monotonic()
@@ -58,8 +60,15 @@ def demo(app: App, examples: str | None, folder: str | None) -> int:
     code = _run(app, root, "build", "--yes")
     if code:
         return code
+    _say(app, f"One note gains a line that links to another: {NOTE}. Only that note is read again.")
+    with (root / NOTE).open("a", encoding="utf-8") as note:
+        note.write(LINE)
+    code = _run(app, root, "build")
+    if code:
+        return code
     _say(app, "Ask the workspace in SQL: rows of every store, lineage and findings are tables of one catalog.")
     _run(app, root, "query", "SELECT name, price, in_stock FROM shop.product WHERE price > 15 ORDER BY price")
+    _run(app, root, "query", "SELECT title, backlinks FROM fieldnotes.nodes ORDER BY backlinks DESC, title LIMIT 3")
     _say(app, "Nothing derived is precious: delete all of it, and the build cache brings it back.")
     _run(app, root, "clean")
     code = _run(app, root, "build")

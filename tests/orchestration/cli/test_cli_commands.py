@@ -638,7 +638,7 @@ def test_completion_without_a_shell_takes_the_one_in_use(run: Callable[..., Ran]
 
 
 def test_the_examples_have_no_findings(run: Callable[..., Ran], tmp_path: Path) -> None:
-    shutil.copytree(EXAMPLES, tmp_path / "examples", ignore=shutil.ignore_patterns(".headwater", "playground.*"))
+    shutil.copytree(EXAMPLES, tmp_path / "examples", ignore=shutil.ignore_patterns(".headwater", "playground.*", "qipu.db"))
     ran = run("-C", tmp_path / "examples", "check", "--json")
     assert (ran.code, ran.out) == (0, ""), ran
 
@@ -657,10 +657,11 @@ def test_the_demo_builds_everything_then_only_what_depends_on_the_change(tmp_pat
     before = _tree(EXAMPLES)
     done = program("demo", EXAMPLES, tmp_path / "demo")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "11 artifacts" in done.stdout
-    assert "6 fresh, 5 built" in done.stdout
+    assert "14 artifacts" in done.stdout
+    assert "9 fresh, 5 built" in done.stdout
     assert "because the source data changed: data/product.csv" in done.stdout
-    assert "11 restored" in done.stdout
+    assert "10 fresh, 4 built" in done.stdout
+    assert "14 restored" in done.stdout
     assert done.stdout.rstrip().endswith("ui")
     assert _tree(EXAMPLES) == before
     assert "19.00" in (tmp_path / "demo/shop/data/product.csv").read_text()
