@@ -107,7 +107,7 @@ def _apply(connection: Any, view: View, read: Reading, changes: _Changes) -> Non
     for column, numbers in (("note", sorted(touched)), ("target_note", sorted(moved))):
         for number in numbers:
             touched |= relink.check_anchors(connection, f"{column} = ?", (number,))
-    relink.link_notes(connection, touched, read.config.ontology.known)
+    relink.link_notes(connection, touched)
     connection.execute("DELETE FROM findings WHERE path NOT IN (SELECT path FROM notes)")
     write_settings_findings(connection, read.findings)
 

@@ -40,7 +40,7 @@ def build(view: View, scratch: Scratch, parameters: Mapping[str, Any]) -> Summar
             relink.resolve_all(connection)
             schema.finish(connection)
             relink.check_anchors(connection)
-            relink.link_all(connection, read.config.ontology.known)
+            relink.link_all(connection)
             write_settings_findings(connection, read.findings)
             write_search(connection)
             return finish(connection, read)

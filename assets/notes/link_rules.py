@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 from assets.notes import resolve
 from assets.notes.rows import Row, finding_row
@@ -24,28 +24,22 @@ _FILE_KINDS = (MentionKind.EMBED, MentionKind.MARKDOWN, MentionKind.IMAGE)
 _SHOWN = 5
 
 
-def link_findings(mentions: Iterable[Row], known_type: Callable[[str], bool]) -> Iterator[Row]:
-    """The findings (see `finding_row`) of a note's mentions, each given as COLUMNS, in their order.
-
-    `known_type` says whether the store's ontology has a type of link.
-    """
+def link_findings(mentions: Iterable[Row]) -> Iterator[Row]:
+    """The findings (see `finding_row`) of a note's mentions, each given as COLUMNS, in their order."""
     for mention in mentions:
-        _, kind, link_type, _, anchor, *_, rule, spelling, state, _, _ = mention
+        _, _, _, target, anchor, *_, rule, spelling, state, _, _ = mention
         if state == resolve.BROKEN:
             yield _broken(mention)
         elif state == resolve.BROKEN_ANCHOR:
             yield _broken_anchor(mention)
         elif state == resolve.AMBIGUOUS:
             yield _ambiguous(mention)
-        elif state == resolve.SELF and mention[3] and anchor is None:
+        elif state == resolve.SELF and target and anchor is None:
             yield _say(rules.SELF, mention, "the note links to itself", "name a heading or a block of it, or drop the link")
         elif state == resolve.EXTERNAL and rule == "outside":
             yield _say(rules.OUTSIDE, mention, "leads out of the store", "move what it names into the store, or link its address")
         if spelling == "case":
             yield _case(mention)
-        if kind == MentionKind.TYPED and not known_type(link_type):
-            message = f"{link_type!r} is no type of link here"
-            yield _say(rules.LINK_TYPE, mention, message, "declare it in config.toml, or use one that is")
 
 
 def _say(rule: Rule, mention: Row, message: str, fix: str, replacement: str | None = None) -> Row:

@@ -7,7 +7,7 @@ runs all of it over everything, a fold over the keys and notes that changed, thr
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
@@ -173,14 +173,14 @@ class _Links:
     findings: list[Row] = field(default_factory=list)
     digests: list[Row] = field(default_factory=list)
 
-    def add(self, note: int, path: str, local: bytes, mentions: list[Row], known_type: Callable[[str], bool]) -> None:
+    def add(self, note: int, path: str, local: bytes, mentions: list[Row]) -> None:
         edges: dict[tuple[str, str], list[int]] = {}
         for row in mentions:
             if row[_STATE] in resolve.LINKED and row[0] != note:
                 edge = edges.setdefault((row[_PATH], row[_TYPE]), [row[0], 1, 0])
                 edge[1] &= row[_KIND] != MentionKind.TYPED
                 edge[2] += 1
-        findings = list(link_findings([row[1:] for row in mentions], known_type))
+        findings = list(link_findings([row[1:] for row in mentions]))
         by_path = sorted((path, kind, inline, many) for (path, kind), (_, inline, many) in edges.items())
         self.edges += [(note, target, kind, inline, many) for (_, kind), (target, inline, many) in edges.items()]
         self.findings += [(path, *row, 1) for row in findings]
@@ -199,18 +199,18 @@ def _resolution(row: Row) -> Row:
     return (row[_STATE], row[_RULE], row[_SPELLING], row[_PATH], row[_CANDIDATES])
 
 
-def link_all(connection: Connection, known_type: Callable[[str], bool]) -> None:
+def link_all(connection: Connection) -> None:
     """Write edges, findings of links and digests of all notes, none of which are there yet."""
     mentions = Groups(connection.execute(f"SELECT note, {_LINKS} ORDER BY note, position"))
     links = _Links()
     for note, path, local in connection.execute("SELECT number, path, local FROM notes ORDER BY number").fetchall():
-        links.add(note, path, local, mentions.of(note), known_type)
+        links.add(note, path, local, mentions.of(note))
         if len(links.digests) >= _BATCH:
             links.write(connection)
     links.write(connection)
 
 
-def link_notes(connection: Connection, notes: Collection[int], known_type: Callable[[str], bool]) -> None:
+def link_notes(connection: Connection, notes: Collection[int]) -> None:
     """Write edges, findings of links and digests of `notes` again."""
     links = _Links()
     for note in sorted(notes):
