@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from resources.storage.base import Storage
+from resources.storage.sharing import Sharing
 from schemas.errors import UsageError
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
@@ -23,8 +24,10 @@ def is_url(root: str) -> bool:
     return _URL.match(root) is not None
 
 
-def open_storage(root: str | Path, *, state: Path | None = None) -> Storage:
+def open_storage(root: str | Path, *, state: Path | None = None, sharing: Sharing | None = None) -> Storage:
     """The storage at a local path or URL (`file://`, `s3://bucket/prefix`, `memory://name`).
+
+    `sharing` says the mode and group of what a local one creates; object stores have neither.
 
     `state` is a local folder for the storage's locks and intent records; without it a local storage uses its own
     `.headwater/`, a remote one the user's cache folder. Credentials come from the environment or the provider's own
@@ -33,12 +36,12 @@ def open_storage(root: str | Path, *, state: Path | None = None) -> Storage:
     if isinstance(root, Path) or not is_url(root):
         from resources.storage.local import LocalStorage
 
-        return LocalStorage(root, state=state)
+        return LocalStorage(root, state=state, sharing=sharing)
     parts = check_url(root)
     if parts.scheme == "file":
         from resources.storage.local import LocalStorage
 
-        return LocalStorage(Path(unquote(parts.path)), state=state)
+        return LocalStorage(Path(unquote(parts.path)), state=state, sharing=sharing)
     from resources.storage.remote import FsspecStorage
 
     return FsspecStorage(root, state=state)
