@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from resources.storage.base import ABSENT, Change
+from schemas.notes.edit import touched
 from schemas.oid import bytes_oid
 
 if TYPE_CHECKING:
@@ -86,6 +88,10 @@ class Draft:
         if path not in self._before:
             self._before[path] = self.store.read(path) if self.store.exists(path) else None
         self._after[path] = data
+
+    def revise(self, path: str, data: bytes, now: datetime) -> None:
+        """Leave `data` at `path`, with the key `updated` moved to `now` where the note has one and something changed."""
+        self.write(path, touched(self.original(path), data, self.store.workspace_path(path), now))
 
     def remove(self, path: str) -> None:
         """Leave nothing at `path`. Raises FileNotFoundError when there is nothing now."""

@@ -43,9 +43,8 @@ def materialize(
         edits = [(mention.start, mention.stop, _shown(mention, target)) for mention, target in found]
         data = edit.rewrite_targets(data, edits)
     wanted = [(name, target.id if target.own_id else bare(target.path)) for _, target in found]
-    present = set(edit.links(data, path))
-    data = edit.add_links(data, path, wanted)
-    draft.write(path, edit.touched(draft.original(path), data, path, now))
+    present = set(edit.links(data, store.workspace_path(path)))
+    draft.revise(path, edit.add_links(data, store.workspace_path(path), wanted), now)
     for _, target in dict.fromkeys(link for link in wanted if link not in present):
         draft.lines.append(f"{store.workspace_path(path)}: {name} {target}")
     if remove_inline and found:

@@ -87,17 +87,18 @@ def merge_notes(store: NotesStore, linker: Linker, source: str, target: str, *, 
     joined, kept = store.parse_bytes(draft.original(source), source), store.parse_bytes(draft.original(target), target)
     count = relink(draft, linker, [Moved(target_of(joined), target_of(kept))])
     text, rest = draft.read(target), draft.read(source)
-    meta = edit.frontmatter(rest, source)
-    text = edit.add_tags(text, target, [tag.name for tag in joined.tags if not tag.inline and _is_tag(tag.name)])
-    text = edit.set_keys(text, target, _united(edit.frontmatter(text, target), meta))
+    here, there = store.workspace_path(target), store.workspace_path(source)
+    meta = edit.frontmatter(rest, there)
+    text = edit.add_tags(text, here, [tag.name for tag in joined.tags if not tag.inline and _is_tag(tag.name)])
+    text = edit.set_keys(text, here, _united(edit.frontmatter(text, here), meta))
     names = {kept.id, joined.id, bare(target), bare(source)}
-    text = edit.add_links(text, target, [link for link in edit.links(rest, source) if link[1] not in names])
+    text = edit.add_links(text, here, [link for link in edit.links(rest, there) if link[1] not in names])
     for name in names:
-        text = edit.remove_link(text, target, None, name)
-    text = edit.append_body(text, target, edit.body_of(rest, source))
-    draft.write(target, edit.touched(draft.original(target), text, target, now))
+        text = edit.remove_link(text, here, None, name)
+    text = edit.append_body(text, here, edit.body_of(rest, there))
+    draft.revise(target, text, now)
     for path in set(linker.inbound(source)) - {source, target}:
-        draft.write(path, _without_repeats(draft.read(path), path))
+        draft.write(path, _without_repeats(draft.read(path), store.workspace_path(path)))
     draft.remove(source)
     draft.path = target
     draft.lines.append(f"join {store.workspace_path(source)} into {store.workspace_path(target)}")
@@ -126,8 +127,7 @@ def renumber(store: NotesStore, linker: Linker, path: str, new_id: str, *, now: 
     if new_path != path:
         _check_places(store, [moved])
     count = relink(draft, linker, [moved])
-    data = edit.set_keys(draft.read(path), path, {"id": new_id})
-    draft.write(path, edit.touched(draft.original(path), data, path, now))
+    draft.revise(path, edit.set_keys(draft.read(path), store.workspace_path(path), {"id": new_id}), now)
     relocate(draft, [moved])
     draft.path = new_path
     draft.lines.append(f"renumber {store.workspace_path(path)} from {note.id} to {new_id}")

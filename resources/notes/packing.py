@@ -125,7 +125,7 @@ def _take_note(draft: Draft, here: dict[str, str], path: str, data: bytes, strat
             draft.lines.append(f"overwrite {shown}")
         else:
             try:
-                made = edit.add_links(old, present, edit.links(data, path))
+                made = edit.add_links(old, shown, edit.links(data, path))
             except InvalidText as error:
                 draft.lines.append(f"skip {shown}: {error.message}")
                 return

@@ -65,7 +65,7 @@ class NotesStore:
     def layout(self) -> Layout:
         """How the store is laid out: as the workspace says, else as its folder shows."""
         chosen = self.settings.get("layout")
-        return Layout(chosen) if chosen else detect(self.root, self._names())
+        return Layout(chosen) if chosen else detect(self.root, self._names_in(""))
 
     @property
     def config(self) -> NotesConfig:
@@ -169,25 +169,28 @@ class NotesStore:
 
     # new files
 
-    def new_path(self, note_id: str, title: str, note_type: str | None, created: datetime | None = None) -> str:
-        """Where a note with this id, title and type belongs; `created` counts where the layout sorts by date.
+    def new_path(
+        self, note_id: str, title: str, note_type: str | None, created: datetime | None = None, folder: str | None = None
+    ) -> str:
+        """Where a note with this id, title and type belongs, or its place in `folder`; `created` counts where the layout sorts by
+        date.
 
         qipu's layout: `notes/<id>-<slug>.md`, `mocs/…` for type moc. A vault: the title as the file's name, in the folder that
         the vault puts new notes in. Another folder: `<slug>.md`. A name that is taken there gets the id behind it.
         """
         if self.layout is Layout.QIPU:
-            return f"{self.folder_for(note_type, created)}/{self.file_name(note_id, title)}"
+            where = folder if folder is not None else self.folder_for(note_type, created)
+            return "/".join(filter(None, (where, self.file_name(note_id, title))))
         if self.layout is Layout.VAULT:
-            name = " ".join(_NOT_IN_NAME.sub(" ", title).split()).strip(" .")[:60].strip(" .")
+            name = " ".join(_NOT_IN_NAME.sub(" ", title).split()).strip(" .")[:50].strip(" .")
             where = self.obsidian.new_file_folder if self.obsidian.new_file_location == "folder" else ""
         else:
             name, where = _slug(title), ""
         name = name if name and is_portable_name(f"{name}.md") else note_id
-        prefix = f"{where}/" if where else ""
-        taken = {fold(path) for path in self._files()}
-        if fold(f"{prefix}{name}.md") in taken:
+        where = where if folder is None else folder
+        if fold(f"{name}.md") in {fold(present) for present in self._names_in(where)}:
             name = f"{name}-{note_id}" if self.layout is Layout.FOLDER else f"{name} {note_id}"
-        return f"{prefix}{name}.md"
+        return "/".join(filter(None, (where, f"{name}.md")))
 
     def file_name(self, note_id: str, title: str) -> str:
         """The name of a note's file in qipu's layout."""
@@ -228,11 +231,14 @@ class NotesStore:
                 rule="notes-place",
                 fix="give a name that ends in .md, outside of folders for other things",
             )
-        folded = fold(path)
-        for present in self._files():
-            if fold(present) == folded and present != path:
+        folder, _, name = path.rpartition("/")
+        for present in self._names_in(folder):
+            if present != name and fold(present) == fold(name):
                 raise UsageError(
-                    f"{path!r} and {present!r} are one file on some computers", rule="notes-place", fix="choose another name"
+                    f"{name!r} and {present!r} are one file on some computers",
+                    rule="notes-place",
+                    path=self.workspace_path(folder) or None,
+                    fix="choose another name",
                 )
         return path
 
@@ -251,14 +257,15 @@ class NotesStore:
             if path not in DERIVED:
                 yield path
 
-    def _names(self) -> set[str]:
-        """The files and folders directly in the store."""
+    def _names_in(self, folder: str) -> set[str]:
+        """The files and folders directly in a folder of the store."""
+        where = self.workspace_path(folder).rstrip("/")
         if self.storage.local_root is not None:
             with suppress(OSError):
-                return set(os.listdir(self.storage.local_root / self.root))
+                return set(os.listdir(self.storage.local_root / where))
             return set()
-        start = len(self.workspace_path(""))
-        return {status.path[start:].partition("/")[0] for status in self.storage.scan(self.root)}
+        start = len(where) + 1 if where else 0
+        return {status.path[start:].partition("/")[0] for status in self.storage.scan(where)}
 
     def _optional(self, path: str) -> bytes | None:
         try:

@@ -67,9 +67,7 @@ def create(
         meta["tags"] = [*dict.fromkeys(wanted)]
     meta |= {key: value for key, value in (keys or {}).items() if value is not None}
     first = {key: meta[key] for key in _ORDER if key in meta}
-    path = store.new_path(note_id, title, note_type, now)
-    if folder is not None:
-        path = "/".join(filter(None, (folder.strip("/"), path.rpartition("/")[2])))
+    path = store.new_path(note_id, title, note_type, now, None if folder is None else folder.rstrip("/"))
     draft = Draft(store, f"create {note_id}")
     draft.path = store.check_new(path)
     if draft.exists(path):
@@ -116,20 +114,20 @@ def update(
             )
     moved = Moved(target_of(before), Target(after_path, before.id if before.own_id else derived_id(after_path), after_title))
     count = relink(draft, linker, [moved]) if moved.old != moved.new else 0
-    data = draft.read(path)
+    data, where = draft.read(path), store.workspace_path(path)
     if title is not None and title != before.title:
         data = _titled(store, data, after_path, before, title)
     if note_type is not None:
-        data = edit.set_keys(data, path, {"type": note_type})
-    data = edit.add_tags(data, path, add_tags)
-    data = edit.remove_tags(data, path, remove_tags)
+        data = edit.set_keys(data, where, {"type": note_type})
+    data = edit.add_tags(data, where, add_tags)
+    data = edit.remove_tags(data, where, remove_tags)
     if keys:
-        data = edit.set_keys(data, path, keys)
+        data = edit.set_keys(data, where, keys)
     if body is not None:
-        data = edit.set_body(data, path, body)
+        data = edit.set_body(data, where, body)
     if append is not None:
-        data = edit.append_body(data, path, append)
-    draft.write(path, edit.touched(draft.original(path), data, path, now))
+        data = edit.append_body(data, where, append)
+    draft.revise(path, data, now)
     relocate(draft, [moved])
     draft.path = after_path
     _say_update(draft, path, after_path, count)
@@ -147,8 +145,8 @@ def link_add(store: NotesStore, path: str, link_type: str, target_path: str, *, 
     draft = Draft(store, f"link {path} {name} {target_path}")
     draft.path = path
     target = _link_target(store.parse(target_path))
-    data = edit.add_link(draft.original(path), path, name, target)
-    draft.write(path, edit.touched(draft.original(path), data, path, now))
+    data = edit.add_link(draft.original(path), store.workspace_path(path), name, target)
+    draft.revise(path, data, now)
     if data != draft.original(path):
         draft.lines.append(f"{store.workspace_path(path)}: {name} {target}")
     return draft.plan()
@@ -164,8 +162,8 @@ def link_rm(store: NotesStore, path: str, link_type: str | None, target: str, *,
         names += [store.parse(target).id, bare(target), stem(target)]
     data = draft.original(path)
     for name in dict.fromkeys(names):
-        data = edit.remove_link(data, path, link_type, name)
-    draft.write(path, edit.touched(draft.original(path), data, path, now))
+        data = edit.remove_link(data, store.workspace_path(path), link_type, name)
+    draft.revise(path, data, now)
     if data != draft.original(path):
         draft.lines.append(f"{store.workspace_path(path)}: no longer linked to {target}")
     return draft.plan()
@@ -195,8 +193,8 @@ def attach(store: NotesStore, path: str, name: str, data: bytes, *, link: bool =
     if link:
         label = candidate.rpartition("/")[2].replace("[", "\\[").replace("]", "\\]")
         mark = "!" if extension.lower() in _PICTURES else ""
-        changed = edit.append_body(draft.original(path), path, f"{mark}[{label}]({href(candidate, path)})")
-        draft.write(path, edit.touched(draft.original(path), changed, path, now))
+        text = f"{mark}[{label}]({href(candidate, path)})"
+        draft.revise(path, edit.append_body(draft.original(path), store.workspace_path(path), text), now)
     draft.lines.append(store.workspace_path(candidate))
     return draft.plan()
 
@@ -269,7 +267,9 @@ def _from_template(
         return {}, TEMPLATES.get(note_type or "", "") if store.layout is Layout.QIPU else ""
     filled = {**values, "date": f"{now:%Y-%m-%d}", "time": f"{now:%H:%M}"}
     text = _PLACEHOLDER.sub(lambda match: filled[match[1]], edit.body_of(data).decode("utf-8", "replace"))
-    meta: dict[str, Any] = {} if store.layout is Layout.QIPU else edit.frontmatter(data, f"{folder}/{name}.md")
+    meta: dict[str, Any] = (
+        {} if store.layout is Layout.QIPU else edit.frontmatter(data, store.workspace_path(f"{folder}/{name}.md"))
+    )
     return meta, text
 
 
@@ -320,7 +320,7 @@ def _titled(store: NotesStore, data: bytes, path: str, before: ParsedNote, title
                     return made
     elif before.title_from == "file" and store.parse_bytes(data, path).title == title:
         return data
-    return edit.set_keys(data, path, {"title": title})
+    return edit.set_keys(data, store.workspace_path(before.path), {"title": title})
 
 
 def _link_target(note: ParsedNote) -> str:

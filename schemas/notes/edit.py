@@ -168,6 +168,8 @@ def add_tags(data: bytes, path: str, tags: Iterable[str]) -> bytes:
     Raises UsageError for a bad tag, and as `set_keys` does.
     """
     wanted = [check_tag(tag) for tag in tags]
+    if not wanted:
+        return data
     meta = frontmatter(data, path)
     keys = _tag_keys(meta)
     present = {_folded(item) for key in keys for item in _listed(meta[key])}
@@ -185,6 +187,8 @@ def remove_tags(data: bytes, path: str, tags: Iterable[str]) -> bytes:
     Tags in the text stay. Raises as `add_tags` does.
     """
     unwanted = {check_tag(tag).casefold() for tag in tags}
+    if not unwanted:
+        return data
     meta = frontmatter(data, path)
     values: dict[Key, Value] = {}
     for key in _tag_keys(meta):
