@@ -276,7 +276,7 @@ class _Reader:
         else:
             self.wrong(name, entry, "a list of names")
             return
-        aliases += [alias for alias in found if alias and alias not in aliases]
+        aliases += [alias for alias in dict.fromkeys(found) if alias and alias not in aliases]
 
     def sources(self, name: str, entry: Entry) -> None:
         for node in entry.node if type(entry.node) is list else [entry.node]:

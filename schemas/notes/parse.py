@@ -243,7 +243,7 @@ class _Parser:
             search_text=search_text,
         )
         self.placed(note, keys, body, body_start)
-        note.findings = self.findings
+        note.findings = sorted(self.findings)
         return note
 
     def title(self, keys: Keys, body: Body) -> tuple[str, str]:
