@@ -298,11 +298,11 @@ class BuildCache:
         path = self.workspace.local / "cache.sqlite"
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            index = self._opened(path)
-        except sqlite3.DatabaseError:
-            path.unlink(missing_ok=True)
-            index = self._opened(path)
-        try:
+            try:
+                index = self._opened(path)
+            except sqlite3.DatabaseError:
+                path.unlink(missing_ok=True)
+                index = self._opened(path)
             with closing(index):
                 try:
                     yield index
@@ -313,7 +313,10 @@ class BuildCache:
                 index.execute("COMMIT")
         except sqlite3.OperationalError as error:
             path.unlink(missing_ok=True)
-            raise (database_problem(error) or error) from error
+            unusable = HeadwaterError(
+                f"the index of the build cache cannot be used: {error}", rule="cache-index", fix="run the command again"
+            )
+            raise database_problem(error) or unusable from error
 
     def _opened(self, path: Path) -> sqlite3.Connection:
         """The index in a transaction. It is never flushed: after a power cut it is made again or a little out of date."""

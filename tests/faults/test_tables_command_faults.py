@@ -32,9 +32,9 @@ pytestmark = [pytest.mark.slow, needs_strace]
 
 CITIES, PEOPLE = "id,name\n1,Aarhus\n2,Bergen\n", "id,city\n1,1\n2,1\n3,2\n"
 OLD = {"data/city.csv": CITIES, "data/person.csv": PEOPLE}
-FEW = 3
-"""Points of one kind of call: the first, the last, and one between."""
-MOST = {"renameat": 10, "write": 8, "fsync": 6}
+FEW = 2
+"""Points of one kind of call: the first and the last."""
+MOST = {"renameat": 8, "write": 5, "fsync": 4, "openat": 3}
 """Of what makes a change visible or durable, more."""
 
 PROGRAM = """
@@ -171,6 +171,8 @@ def _again(folder: Path, scenario: Scenario, done: bool, when: str, capfd: pytes
     assert main(["--json", "cache", "gc"]) == 0
     capfd.readouterr()
     names = {path.name for path in (folder / "shop").rglob("*") if path.is_file()}
+    # A database that fell behind its text is kept beside the one that is built again.
+    names.discard("playground.db.bak-1")
     assert names == {"project.yaml", "history.log", "playground.db", "city.csv", "person.csv"}, f"{when}: {names}"
     state = folder / ".headwater"
     left = [path for path in state.rglob("*") if path.is_file() and (".hwtmp" in path.name or path.parent.name == "pending")]

@@ -96,6 +96,9 @@ def test_hostile_text_ends_soon_in_one_error(read: Callable[[bytes, str], Any], 
 def test_yaml_beyond_what_two_seconds_parse_is_refused_whatever_the_caller_allows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Too many characters: refused before the parser is asked. Too many values: it is stopped at the first one too many."""
     generous = Limits(size=64 << 20, values=10_000_000)
+    # At 23 µs a value and 1.2 µs a character, two seconds hold no more.
+    assert (yaml_text.LIMITS.size, yaml_text.LIMITS.values) == (1 << 20, 30_000)
+    started = time.process_time()
     made = 0
     events = yaml_text._Builder._events
 
@@ -115,6 +118,7 @@ def test_yaml_beyond_what_two_seconds_parse_is_refused_whatever_the_caller_allow
     assert made <= yaml_text.LIMITS.values + 10
     for error in (large.value, many.value):
         assert "CSV" in str(error.fix)
+    assert time.process_time() - started < SECONDS
     most = yaml_text.LIMITS.values - 3
     assert len(yaml_text.read(b"a: [" + b"1," * most + b"]\n", "project.yaml").value["a"]) == most  # type: ignore[call-overload,index]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from assets.engine import cache as cache_module
 from assets.engine.cache import GRACE, CacheEntry, entries_in, entry_path, fits, parse_entry
 from assets.engine.engine import Engine
 from assets.engine.model import Outcome, Policy, Ref, Result
@@ -19,7 +21,7 @@ from assets.engine.provenance import OutputFile
 from assets.engine.recipe import Input, Lazy, Output, Place, Recipe
 from resources.storage import leftovers
 from schemas.canonical import canonical_json
-from schemas.errors import UsageError
+from schemas.errors import HeadwaterError, UsageError
 from schemas.oid import bytes_oid
 from tests.assets.engine import kinds
 from tests.assets.engine.workspaces import engine_on, write
@@ -125,6 +127,22 @@ def test_a_lost_index_of_use_is_made_again(root: Path) -> None:
     index.unlink()
     assert engine_on(root).cache.gc() == (0, 0)
     assert engine_on(root).cache.stats() == before
+
+
+def test_an_index_of_use_that_the_disk_does_not_take_costs_no_build(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is a hint: what is in the cache is known again from the entries."""
+
+    def full(*_arguments: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cache_module, "_note", full)
+        assert results(engine_on(root).build()) == {Result.BUILT}
+        with pytest.raises(HeadwaterError) as caught:
+            engine_on(root).cache.gc()
+        assert caught.value.rule == "disk-full"
+    assert engine_on(root).cache.stats().entries == 5
+    assert len(engine_on(root).build_cache.trim(0)) == 5
 
 
 def test_gc_sweeps_what_killed_commands_left(root: Path) -> None:

@@ -59,6 +59,17 @@ def test_a_project_of_ours_that_is_too_large_does_not_vanish_silently(tmp_path: 
         text.recognise(storage(tmp_path, tmp_path), "project.yaml")
 
 
+@pytest.mark.parametrize(
+    "bulk", ['"x-rows": [' + "1," * 40_000 + "1]", '"x-long": "' + "y" * (1 << 20) + '"'], ids=["values", "size"]
+)
+def test_a_project_in_braces_that_is_too_large_to_be_parsed_is_still_ours(tmp_path: Path, bulk: str) -> None:
+    """Which keys stand at its top only the parser could say; `check` then says why it is not asked."""
+    (tmp_path / "project.yaml").write_text(f'{{"version": 1, "tables": {{}}, {bulk}}}\n')
+    assert text.recognise(storage(tmp_path, tmp_path), "project.yaml") == ""
+    (tmp_path / "project.yaml").write_text(f'{{"version": 1, "of another tool": {{}}, {bulk}}}\n')
+    assert text.recognise(storage(tmp_path, tmp_path), "project.yaml") is None
+
+
 BROKEN = {
     "cell": {"customer": "id,name\n1,Ada\nx,\n"},
     "orphan": {"order": "id,customer_id,note\n1,9,\n"},
