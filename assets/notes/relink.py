@@ -222,6 +222,5 @@ def link_notes(connection: Connection, notes: Collection[int]) -> None:
             path,
             local,
             connection.execute(f"SELECT {_LINKS} WHERE note = ? ORDER BY position", (note,)).fetchall(),
-            known_type,
         )
     links.write(connection)
