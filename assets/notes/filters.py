@@ -15,12 +15,14 @@ from typing import Any, Final
 from assets.notes.dates import When
 from assets.notes.resolve import fold
 from assets.notes.shown import DEFAULT_VALUE, number_list
+from assets.notes.text_for_search import spaced
 from assets.notes.where import RULE, Where, matching
 from schemas.errors import UsageError
 from schemas.notes.config import NotesConfig
 
 _GLOB = re.compile(r"[*?\[]")
 _EITHER = re.compile(r"\s+OR\s+|\s*\|\s*")
+_WORDS = re.compile(r"\w+")
 _NOT = re.compile(r"(?:NOT\s+|[-!]\s*)(?=\S)")
 
 
@@ -54,6 +56,7 @@ class Filters:
     no_link_to: tuple[int, ...] = ()
     related_to: tuple[int, ...] = ()
     mention: tuple[int, ...] = ()
+    mentioned_by: tuple[int, ...] = ()
     recursive: bool = False
     max_distance: int | None = None
     unlinked: bool = False
@@ -115,6 +118,15 @@ def among(numbers: Iterable[int], *, negated: bool = False) -> Condition:
     """The notes with these numbers, or all but them."""
     word = "NOT IN" if negated else "IN"
     return Condition(f"n.number {word} (SELECT value FROM json_each(?))", (number_list(numbers),))
+
+
+def waiting(default_type: str) -> Condition:
+    """The notes of an inbox: fleeting ones, and those that no link joins with another; maps of content wait for nothing."""
+    return Condition(
+        "lower(coalesce(n.type, ?)) = 'fleeting' OR (NOT n.moc AND NOT EXISTS (SELECT 1 FROM edges "
+        "WHERE (source = n.number OR target = n.number) AND source <> target))",
+        (default_type,),
+    )
 
 
 def type_condition(types: Iterable[str], default: str) -> Condition:
@@ -259,6 +271,8 @@ def _linked(connection: sqlite3.Connection, filters: Filters) -> Iterable[Condit
         yield among(_two_away(connection, filters.related_to))
     if filters.mention:
         yield among(mentioning(connection, filters.mention))
+    if filters.mentioned_by:
+        yield among(mentioned(connection, filters.mentioned_by))
 
 
 def reached(connection: sqlite3.Connection, starts: Iterable[int], far: int | None, *, outward: bool) -> set[int]:
@@ -299,4 +313,22 @@ def mentioning(connection: sqlite3.Connection, numbers: Iterable[int]) -> set[in
         if match:
             rows = connection.execute("SELECT rowid FROM notes_fts WHERE notes_fts MATCH ?", (f"{{body headings}} : ({match})",))
             found |= {row[0] for row in rows} - {number}
+    return found
+
+
+def mentioned(connection: sqlite3.Connection, numbers: Iterable[int]) -> set[int]:
+    """The notes whose title or an alias the text of one of these notes says, linked or not."""
+    found: set[int] = set()
+    for number in numbers:
+        row = connection.execute("SELECT headings, body FROM notes_text WHERE number = ?", (number,)).fetchone()
+        text = fold(" ".join(row))
+        words = set(_WORDS.findall(text))
+        for name, other in connection.execute("SELECT name, note FROM names WHERE form IN ('title', 'alias')"):
+            # The first word rules most out; a name is only looked for where it can be.
+            said = fold(spaced(name)).strip()
+            first = _WORDS.search(said)
+            if first is None or first[0] not in words or other == number or other in found:
+                continue
+            if re.search(rf"(?<!\w){re.escape(said)}(?!\w)", text):
+                found.add(other)
     return found

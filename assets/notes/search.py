@@ -120,7 +120,7 @@ def search(
             _add(found, ranking.best(plan.match, kept, limit + len(found)), limit)
     numbers = list(found)[:limit]
     hits = [Hit(row, found[row.number]) for row in rows_of(connection, numbers, known.default_note_type)]
-    _show(connection, hits, asked, read, lines)
+    show_lines(connection, hits, asked, read, lines)
     return hits
 
 
@@ -375,8 +375,8 @@ def _moment(date: str) -> dt.datetime | None:
 # -- showing why
 
 
-def _show(connection: sqlite3.Connection, hits: Sequence[Hit], query: Query, read: Read | None, lines: int) -> None:
-    """Fill in the found places of titles, and the lines."""
+def show_lines(connection: sqlite3.Connection, hits: Sequence[Hit], query: Query, read: Read | None, lines: int) -> None:
+    """Fill in the found places of the hits' titles, and at most `lines` snippets each."""
     if not hits:
         return
     literals = [term.text for term in query.terms if term.literal]

@@ -231,8 +231,10 @@ class Steps:
         self._kinds: dict[tuple[str, bool], tuple[str, float]] = {}
         self._queries = [
             (
-                f"SELECT e.{there}, e.type, e.inline, coalesce(n.value, {DEFAULT_VALUE}), n.id, n.path FROM edges AS e "
-                f"JOIN notes AS n ON n.number = e.{there} WHERE e.{here} = ? AND e.source <> e.target",
+                (
+                    f"SELECT e.{there}, e.type, e.inline, coalesce(n.value, {DEFAULT_VALUE}), n.id, n.path FROM edges AS e "
+                    f"JOIN notes AS n ON n.number = e.{there} WHERE e.{here} = ? AND e.source <> e.target"
+                ),
                 backward,
             )
             for here, there, backward in (("source", "target", False), ("target", "source", True))
