@@ -11,7 +11,7 @@ import random
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
@@ -36,7 +36,9 @@ from schemas.notes.model import ParsedNote
 from schemas.paths import check_path, fold, is_portable_name
 
 _CONFIG_LIMIT = 1 << 20
-_ATTEMPTS = 40
+_ATTEMPTS = 20
+_PATIENCE = 120.0
+"""Seconds to wait for others who change the store."""
 _NOT_IN_NAME = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*#^\[\]]+')
 
 
@@ -156,16 +158,21 @@ class NotesStore:
         Returns the plan that was carried out. Raises Conflict when somebody else was always quicker, and what `make` raises.
         """
         for attempt in range(_ATTEMPTS):
-            plan = make()
-            try:
-                self.commit(plan.changes, plan.label)
-            except Conflict:
-                if attempt == _ATTEMPTS - 1:
-                    raise
-                time.sleep(random.uniform(0, 0.01 * min(attempt + 1, 20)))
-            else:
-                return plan
+            with self.lock():
+                plan = make()
+                try:
+                    self.commit(plan.changes, plan.label)
+                except Conflict:  # somebody who does not ask for the lock, such as an editor
+                    if attempt == _ATTEMPTS - 1:
+                        raise
+                else:
+                    return plan
+            time.sleep(random.uniform(0, 0.01 * attempt))
         raise AssertionError("unreachable")
+
+    def lock(self) -> AbstractContextManager[None]:
+        """The polite lock of everybody who changes this store: it spares them planning twice, no more."""
+        return self.storage.lock(f"notes {self.root}", timeout=_PATIENCE)
 
     # new files
 
