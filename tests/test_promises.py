@@ -18,6 +18,8 @@ import pytest
 from schemas.oid import file_oid
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+BUILT = ("playground.", "qipu.db")
+"""How the names of databases begin that are built beside the text."""
 DATABASES = ("shop/playground.db", "rangers/playground.db")
 
 
@@ -45,14 +47,24 @@ def text(root: Path) -> dict[str, str]:
     return {
         str(path.relative_to(root)): file_oid(path)
         for path in root.rglob("*")
-        if path.is_file() and ".headwater" not in path.parts and not path.name.startswith("playground.")
+        if path.is_file() and not {".headwater", ".cache"}.intersection(path.parts) and not path.name.startswith(BUILT)
     }
+
+
+def delete_derived(root: Path) -> None:
+    """Everything that was built, and all that is known of it."""
+    shutil.rmtree(root / ".headwater")
+    for path in sorted(root.rglob("*")):
+        if path.is_file() and (path.name.startswith(BUILT) or path.parent.name == ".cache"):
+            path.unlink()
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("promises") / "workspace"
-    shutil.copytree(EXAMPLES, root, ignore=shutil.ignore_patterns(".headwater", "playground.*", "__pycache__"))
+    shutil.copytree(
+        EXAMPLES, root, ignore=shutil.ignore_patterns(".headwater", "playground.*", "qipu.db*", ".cache", "__pycache__")
+    )
     headwater(root, "build")
     return root
 
@@ -76,9 +88,7 @@ def test_deleting_everything_derived_and_building_again_gives_the_same_bytes(
     workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before, sources = digests(workspace), text(workspace)
-    shutil.rmtree(workspace / ".headwater")
-    for path in workspace.rglob("playground.*"):
-        path.unlink()
+    delete_derived(workspace)
     assert text(workspace) == sources
     assert set(freshness(workspace).values()) == {"missing"}
     assert {made["outcome"] for made in headwater(workspace, "build")} == {"built"}
@@ -104,6 +114,7 @@ def test_deleting_any_subset_brings_it_back(workspace: Path, seed: int) -> None:
 def test_incremental_equals_rebuild(workspace: Path) -> None:
     rng = random.Random(7)
     products = workspace / "shop" / "data" / "product.csv"
+    titles = ("Field notes", "Marmots at Alpenrose", "Nobody wrote this yet", "heron arrivals")
     for _ in range(3):
         lines = products.read_text(encoding="utf-8").splitlines(keepends=True)
         row = rng.randrange(1, len(lines))
@@ -111,12 +122,12 @@ def test_incremental_equals_rebuild(workspace: Path) -> None:
         if stock.isdigit():
             lines[row] = f"{head}{comma}{int(stock) + rng.randrange(1, 9)}\n"
         products.write_text("".join(lines), encoding="utf-8")
+        note = rng.choice(sorted((workspace / "rangers/.qipu/notes").glob("*.md")))
+        note.write_text(note.read_text("utf-8") + f"\nSeen again, see [[{rng.choice(titles)}]] #again\n", "utf-8")
         headwater(workspace, "build", "--yes")
     incremental = digests(workspace)
     states = {made["artifact"]: made["output_digest"] for made in headwater(workspace, "build")}
-    shutil.rmtree(workspace / ".headwater")
-    for path in workspace.rglob("playground.*"):
-        path.unlink()
+    delete_derived(workspace)
     rebuilt = {made["artifact"]: made["output_digest"] for made in headwater(workspace, "build")}
     assert digests(workspace) == incremental
     # The catalog holds provenance, which counts builds, so only the stores' own artifacts must agree.
