@@ -1,4 +1,4 @@
-"""A plan as a unified diff that shows what was moved as moved, in the words of git's diffs, and only the lines that change.
+"""A plan as a unified diff that shows what was moved as moved, as git does; `git apply` takes it.
 
 Pure: what a plan holds goes in, text comes out.
 """
@@ -55,7 +55,9 @@ def _renames(plan: Plan) -> dict[str, str]:
 def _unified(old: str | None, new: str | None, before: bytes | None, after: bytes | None) -> str:
     """The difference of one file, with both names; bytes that are no text are said to differ."""
     names = (NULL if old is None else f"a/{old}", NULL if new is None else f"b/{new}")
-    moved = f"rename from {old}\nrename to {new}\n" if old is not None and new is not None and old != new else ""
+    moved = ""
+    if old is not None and new is not None and old != new:
+        moved = f"diff --git a/{old} b/{new}\nrename from {old}\nrename to {new}\n"
     if before == after:
         return moved
     try:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 )
 @pass_app
 def init(app: App, path: str | None, visible: bool, stealth: bool, branch: str | None) -> None:
-    """Start a notes store in the project folder PATH: settings, templates, folders, and what git should know.
+    """Start a notes store in the project folder PATH (relative to --root): settings, templates, folders, what git should know.
 
     Nothing that is there is overwritten; run it again to add what is missing. A folder of Markdown or an Obsidian vault needs no
     init: it is a store as it is.
@@ -47,7 +47,10 @@ def init(app: App, path: str | None, visible: bool, stealth: bool, branch: str |
         raise UsageError(
             "--stealth and --branch exclude each other", rule="usage", fix="a store that git ignores lies on no branch: give one"
         )
-    root = start(app, path or app.root or ".", visible=visible, stealth=stealth, branch=branch)
+    project = app.root or "."
+    if path is not None:
+        project = path if app.root is None else f"{app.root.rstrip('/')}/{path}" if not path.startswith("/") else path
+    root = start(app, project, visible=visible, stealth=stealth, branch=branch)
     app.say(f'Next: headwater notes new "A title"{"" if root in (".qipu", "qipu") else f" -s {root}"}')
 
 

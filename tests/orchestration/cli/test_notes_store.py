@@ -309,12 +309,14 @@ class TestBranch:
         note = shared / ".qipu/notes/qp-shared-shared.md"
         assert "ours" in note.read_text()
         assert "theirs" in note.read_text()
-        for folder, text in ((tmp_path / "clone", "their line\n"), (shared, "our line\n")):
-            monkeypatch.chdir(folder)
-            run("notes", "sync")
-            path = folder / ".qipu/notes/qp-shared-shared.md"
-            path.write_text(path.read_text().replace("one line\n", text))
-            ran = run("notes", "sync")
+        monkeypatch.chdir(tmp_path / "clone")
+        assert run("notes", "sync").code == 0
+        theirs = tmp_path / "clone/.qipu/notes/qp-shared-shared.md"
+        theirs.write_text(theirs.read_text().replace("one line\n", "their line\n"))
+        assert run("notes", "sync").code == 0
+        monkeypatch.chdir(shared)
+        note.write_text(note.read_text().replace("one line\n", "our line\n"))
+        ran = run("notes", "sync")
         assert ran.code == 3, ran
         assert ".qipu/notes/qp-shared-shared.md" in ran.out
         note.write_text(note.read_text().split("<<<<<<<")[0] + "decided\n")
