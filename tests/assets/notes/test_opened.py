@@ -257,3 +257,31 @@ def test_the_findings_of_a_check_are_those_of_the_index(project: Path) -> None:
             ("link-broken", ".qipu/notes/qp-a1-river.md", 5, 22)
         ]
         assert notes.place == Store("notes", ".qipu", ".qipu")
+
+
+def test_notes_under_a_url_are_indexed_and_checked(tmp_path: Path) -> None:
+    workspace = open_workspace("memory://notes-under-a-url")
+    workspace.root.write("a/.qipu/notes/qp-a1-river.md", b"---\nid: qp-a1\ntitle: River\n---\nTo the [[Sea]].\n")
+    workspace.root.write("a/qipu/config.toml", b"version = 1\n")
+    workspace.root.write("vault/.obsidian/app.json", b"{}")
+    workspace.root.write("vault/Home.md", b"# Home\n")
+
+    def engine() -> Engine:
+        return Engine(open_workspace("memory://notes-under-a-url"))
+
+    first = engine()
+    assert {store.root for store in first.stores() if store.kind == "notes"} == {"a/.qipu", "vault"}
+    store = next(store for store in first.stores() if store.root == "a/.qipu")
+    with open_notes(first, store) as notes:
+        assert titles(notes) == ["River"]
+        assert not notes.is_private
+    findings = first.check()[Ref("notes", "a/.qipu", "")]
+    assert [(found.rule, found.path) for found in findings] == [("link-broken", "a/.qipu/notes/qp-a1-river.md")]
+    workspace.root.write("a/.qipu/notes/qp-b2-sea.md", b"---\nid: qp-b2\ntitle: Sea\n---\n")
+    second = engine()
+    with open_notes(second, store) as notes:
+        assert titles(notes) == ["River", "Sea"]
+        record = second.provenance(notes.ref)
+        assert record is not None
+        assert record.how == "folded"
+    assert second.check()[Ref("notes", "a/.qipu", "")] == []
