@@ -1,7 +1,7 @@
 """What the shell completes arguments with: stores and artifacts of the workspace that the command line is about.
 
-A key press must be quick and silent: nothing is recovered or built, nothing is written but what a workspace remembers of itself, a
-folder that no command has worked in yet and a URL offer nothing, and every failure is an empty list. Light.
+A key press must be quick and silent: nothing is recovered or built, nothing is written but what a workspace remembers of itself,
+a folder that no command has worked in yet and a URL offer nothing, and every failure is an empty list. Light.
 """
 
 from __future__ import annotations
