@@ -315,12 +315,14 @@ def test_the_quick_reader_says_what_yaml_says(yaml: str) -> None:
     assert quick is not None
     if "[[" in yaml:
         return
+    if "[[" in yaml:
+        return
+    refused = ""
     try:
         expected = read_yaml(yaml.encode(), "a.yaml").value
     except InvalidText as error:
         refused = error.findings[0].rule
     else:
-        refused = ""
         assert json_value(quick[0]) == expected
     # What only the quick reader takes is never a matter of structure.
     assert refused in ("", "yaml-key", "number-out-of-range", "number-not-finite"), yaml

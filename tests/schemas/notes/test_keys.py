@@ -11,15 +11,8 @@ from schemas.notes.model import Mention, MentionKind, ParsedNote
 from schemas.notes.parse import parse_note
 
 STRICT, _ = read_config(
-    b"[ontology]
-mode = 'extended'
-[ontology.note_types.question]
-usage = 'x'
-[ontology.link_types.cites]
-usage = 'x'
-"
-    b"inverse = 'cited-by'
-",
+    b"[ontology]\nmode = 'extended'\n[ontology.note_types.question]\nusage = 'x'\n"
+    b"[ontology.link_types.cites]\nusage = 'x'\ninverse = 'cited-by'\n",
     "config.toml",
 )
 
@@ -211,7 +204,7 @@ def shape(mention: Mention) -> tuple[Any, ...]:
     [
         ("links:\n- type: supports\n  id: qp-1\n- {id: qp-2, type: Refines}", [("supports", "qp-1"), ("refines", "qp-2")]),
         ("links:\n- qp-1\n- 'qp-2'\n- '[[qp-3]]'", [("related", "qp-1"), ("related", "qp-2"), ("related", "qp-3")]),
-        ("links:\n  supports: [qp-1, qp-2]\n  follows: qp-3", [("supports", "qp-1"), ("supports", "qp-2"), ("follows", "qp-3")]),
+        ("links:\n  supports: [a, b]\n  follows: c", [("supports", "a"), ("supports", "b"), ("follows", "c")]),
         ("links:\n- supports: qp-1\n- follows:\n  - qp-2", [("supports", "qp-1"), ("follows", "qp-2")]),
         ("links: qp-1", [("related", "qp-1")]),
         ("links:\n- type: supports\n  target: notes/My note.md", [("supports", "notes/My note.md")]),
