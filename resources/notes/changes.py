@@ -7,13 +7,11 @@ writes nothing. Making them is the business of `writing`, `moving`, `materializi
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from resources.storage.base import ABSENT, Change
-from schemas.notes.edit import touched
 from schemas.oid import bytes_oid
 
 if TYPE_CHECKING:
@@ -91,6 +89,8 @@ class Draft:
 
     def revise(self, path: str, data: bytes, now: datetime) -> None:
         """Leave `data` at `path`, with the key `updated` moved to `now` where the note has one and something changed."""
+        from schemas.notes.edit import touched
+
         self.write(path, touched(self.original(path), data, self.store.workspace_path(path), now))
 
     def remove(self, path: str) -> None:
@@ -113,6 +113,8 @@ class Draft:
 
 
 def _diff(path: str, old: bytes | None, new: bytes | None) -> str:
+    import difflib
+
     names = ("/dev/null" if old is None else f"a/{path}", "/dev/null" if new is None else f"b/{path}")
     try:
         before, after = ((data or b"").decode("utf-8").splitlines(keepends=True) for data in (old, new))

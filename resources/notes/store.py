@@ -7,16 +7,14 @@ store unless it is called a workspace path. Light: what reads notes is imported 
 from __future__ import annotations
 
 import os
-import random
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from resources.notes.changes import Plan
 from resources.storage.base import Change, Storage
 from schemas.errors import Conflict, HeadwaterError, UsageError
 from schemas.findings import Finding
@@ -34,6 +32,9 @@ from schemas.notes.layout import (
 )
 from schemas.notes.model import ParsedNote
 from schemas.paths import check_path, fold, is_portable_name
+
+if TYPE_CHECKING:
+    from resources.notes.changes import Plan
 
 _CONFIG_LIMIT = 1 << 20
 _ATTEMPTS = 20
@@ -157,6 +158,8 @@ class NotesStore:
 
         Returns the plan that was carried out. Raises Conflict when somebody else was always quicker, and what `make` raises.
         """
+        import random
+
         for attempt in range(_ATTEMPTS):
             with self.lock():
                 plan = make()
