@@ -35,7 +35,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     root = write_workspace(tmp_path_factory.mktemp("workspace"))
-    built = headwater(root, "build", "tables")
+    built = headwater(root, "build", "tables", "notes")
     assert built.returncode == 0, built.stderr
     with running_ui(root) as started:
         yield started
@@ -120,6 +120,26 @@ def test_a_picture_is_shown(page: Any, server: Server) -> None:
     picture.wait_for(state="visible")
     assert picture.evaluate("element => element.naturalWidth") > 0
     _shot(page, "picture")
+
+
+def test_notes_show_what_they_hold_and_how_they_hang_together(page: Any, server: Server) -> None:
+    _visit(page, server, "/assets/notes/_2eqipu/qipu_db?view=overview")
+    _sees(page, "Row count", "SQLite", "notes__2eqipu", "links in order (%)", "broken", "fingerprint")
+    page.get_by_text("The store as one SQLite file").first.wait_for(state="visible")
+    _shot(page, "notes")
+    _visit(page, server, "/assets/notes/_2eqipu/graph?view=events")
+    page.get_by_text("picture: graph.svg").first.wait_for(state="visible")
+    page.get_by_text("[Show Markdown]").first.click()
+    picture = page.locator("img[src^='data:image/svg+xml']").first
+    picture.wait_for(state="visible")
+    assert picture.evaluate("element => element.naturalWidth") > 0
+    _shot(page, "notes graph")
+
+
+def test_the_checks_of_notes_are_shown(page: Any, server: Server) -> None:
+    _visit(page, server, "/assets/notes/_2eqipu/source/notes?view=checks&checkDetail=incremental_equals_rebuild")
+    _sees(page, "text", "present", "reproducible", "incremental_equals_rebuild")
+    _shot(page, "notes checks")
 
 
 def test_a_run_launched_by_a_click_rebuilds_a_stale_artifact(page: Any, server: Server) -> None:
