@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from orchestration.cli.app import App
 from schemas.errors import Refused, UsageError
+from schemas.paths import is_usable
 
 if TYPE_CHECKING:
     from resources.storage.base import Storage
@@ -67,6 +68,8 @@ def _workspace(app: App, project: str, *, plain: bool) -> Workspace:
     folder = Path(project).expanduser()
     if folder.exists() and not folder.is_dir():
         raise UsageError("is a file, not a folder", path=project, fix="name a folder", rule="not-a-folder")
+    if not all(is_usable(part) for part in folder.parts[folder.is_absolute() :]):
+        raise UsageError(f"{project!r} has a name that no store can lie in", rule="notes-place", fix="name another folder")
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / ".obsidian").is_dir():
         raise UsageError(

@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
-from schemas.errors import HeadwaterError, UsageError
+from schemas.errors import HeadwaterError, InvalidText, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -108,7 +108,8 @@ def read_stdin(app: App) -> str:
 
     Raises InvalidText for other encodings, NUL characters and more than STDIN_LIMIT bytes.
     """
-    from schemas.text import decode
+    from schemas.findings import found
+    from schemas.text import TOO_LARGE, decode
 
     stream = sys.stdin
     if stream is None:
@@ -117,8 +118,20 @@ def read_stdin(app: App) -> str:
         app.note("Write the text, then end it with Ctrl-D on a line of its own.")
     binary = getattr(stream, "buffer", None)
     data = binary.read(STDIN_LIMIT + 1) if binary is not None else stream.read(STDIN_LIMIT + 1).encode("utf-8", "surrogatepass")
+    if len(data) > STDIN_LIMIT:
+        message = f"there are more than {STDIN_LIMIT >> 20} MiB, which no note may hold"
+        raise InvalidText(
+            [found(TOO_LARGE, "standard input", message, fix="put it into a file, and `headwater notes attach` that")]
+        )
     file = decode(data, "standard input", limit=STDIN_LIMIT, conflicts=False, lone_cr=True, empty=True)
     return file.text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def checked_text(option: str, text: str | None) -> str | None:
+    """The text of an option. Raises UsageError for bytes that are not UTF-8."""
+    if text is not None and _SURROGATE.search(text):
+        raise UsageError(f"the text of {option} is not valid Unicode", rule="text-encoding", fix="write it in UTF-8")
+    return text
 
 
 def checked_tags(tags: Iterable[str]) -> list[str]:

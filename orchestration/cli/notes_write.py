@@ -25,6 +25,7 @@ from orchestration.cli.notes_stores import note_argument, opened, store_option
 from orchestration.cli.notes_text import (
     checked_key,
     checked_tags,
+    checked_text,
     clean_title,
     open_editor,
     parse_setting,
@@ -71,7 +72,7 @@ def _said(
 ) -> dict[str, Any]:
     """The frontmatter keys of the options of `_provenance`: what a program generated counts as unverified unless it is said."""
     keys: dict[str, Any] = {"source": source, "author": author, "generated_by": generated_by, "prompt_hash": prompt_hash}
-    said = {key: value for key, value in keys.items() if value}
+    said = {key: value for key, value in keys.items() if checked_text("--" + key.replace("_", "-"), value)}
     if verified is not None or generated_by:
         said["verified"] = bool(verified)
     return said
@@ -123,7 +124,15 @@ def new(
         raise UsageError("--body, --stdin and --template exclude each other", rule="usage", fix="give one of them")
     clean = clean_title(title)
     given = {"tags": checked_tags(tags), "note_id": note_id, "template": template, "folder": folder, "keys": _said(**provenance)}
-    _create(app, store, clean, kind, {**given, "body": read_stdin(app) if piped else body}, edit=edit, dry_run=dry_run)
+    _create(
+        app,
+        store,
+        clean,
+        kind,
+        {**given, "body": read_stdin(app) if piped else checked_text("--body", body)},
+        edit=edit,
+        dry_run=dry_run,
+    )
 
 
 @command("capture")
@@ -317,6 +326,12 @@ def update(
     if not (keys or clean or kind or added or removed or piped or appended):
         raise UsageError("nothing to change is named", rule="usage", fix="see `headwater notes update --help`")
     text = read_stdin(app) if piped or appended else None
+    if text is not None and not text.strip():
+        raise UsageError(
+            "there was nothing on standard input, and the note keeps its text",
+            rule="note-empty",
+            fix="pipe a text in; to empty a note, use `headwater notes edit`",
+        )
 
     def make(notes: OpenedNotes) -> Plan:
         from resources.notes.writing import update as plan_update
@@ -346,7 +361,7 @@ def _keys(
     if value is not None:
         keys["value"] = value
     if summary is not None:
-        keys["summary"] = summary or None
+        keys["summary"] = checked_text("--summary", summary) or None
     for key, given in [*map(parse_setting, settings), *((checked_key(key), None) for key in unset)]:
         own = next((option for name, option in OWN_OPTIONS.items() if key.lower() == name), None)
         if own is not None:

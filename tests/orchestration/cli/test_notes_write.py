@@ -103,6 +103,11 @@ class TestNew:
             ["--folder", "../out"],
             ["--folder", "/etc"],
             ["--folder", "templates"],
+            ["--body", "\udcff"],
+            ["--author", "\udcff"],
+            ["--tag", "\udcff"],
+            ["--folder", "\udcff"],
+            ["--template", "../../config"],
             ["--no-such"],
             ["more"],
         ],
@@ -114,6 +119,7 @@ class TestNew:
             ran = run("notes", "new", "T", *options, *extra)
             assert ran.code in (1, 2), ran
         assert ran.records[-1]["error"]["fix"]
+        assert ran.records[-1]["error"]["rule"] != "internal"
         assert tree(store) == before
 
     def test_without_a_title_it_says_how(self, store: Path, run: Run) -> None:
@@ -382,6 +388,14 @@ class TestUpdate:
         pipe("and more")
         assert run("notes", "update", "qp-aaaa", "--append").code == 0
         assert (store / A).read_text() == head + "another body\n\nand more\n"
+
+    @pytest.mark.parametrize("option", ["--stdin", "--append"])
+    def test_an_empty_pipe_does_not_empty_a_note(self, store: Path, run: Run, pipe: Pipe, option: str) -> None:
+        before = tree(store)
+        pipe("\n")
+        ran = run("notes", "update", "qp-aaaa", option)
+        assert (ran.code, "note-empty" in ran.err) == (2, True)
+        assert tree(store) == before
 
     def test_keys_of_any_kind(self, store: Path, run: Run) -> None:
         settings = ["--set", "due=2026-03-01", "--set", "n=3", "--set", 'who=["a", "b"]', "--unset", "extra"]
