@@ -170,12 +170,12 @@ def test_types_are_lower_case_and_held_to_a_declared_ontology() -> None:
 
 def test_sources_in_every_spelling() -> None:
     parsed = note(
-        "sources:\n- url: https://a.b\n  title: A\n  accessed: 5 July 2023\n- https://c.d\n- title: no url\nsource: A book, page 3"
+        "sources:\n- url: https://a.b\n  title: A\n  accessed: 5 July 2023\n- https://c.d\n- title: no url\nsource: A book, p. 3"
     )
     assert [(source.url, source.title, source.accessed, source.line) for source in parsed.sources] == [
         ("https://a.b", "A", "2023-07-05", 3),
         ("https://c.d", None, None, 6),
-        ("A book, page 3", None, None, 8),
+        ("A book, p. 3", None, None, 8),
     ]
     assert rules(parsed) == ["note-bad-source"]
     assert parsed.findings[0].line == 7
