@@ -1,4 +1,4 @@
-"""A plan: the files that one change of a notes store writes, moves and deletes, and what that looks like to a person.
+"""A plan: the files that one change of a notes store writes, moves and deletes, and what is said of it to people.
 
 Plans are made from the files as they are and carry what each file must still be when it is written, so a plan that came too late
 writes nothing. Making them is the business of `writing`, `moving`, `materializing` and their neighbours; carrying one out is
@@ -39,10 +39,6 @@ class Plan:
     lines: list[str] = field(default_factory=list)
     broken: list[BrokenLink] = field(default_factory=list)
     before: dict[str, bytes] = field(default_factory=dict)
-
-    def diff(self) -> str:
-        """The changes as a unified diff; bytes that are not text are said to differ."""
-        return "".join(_diff(change.path, self.before.get(change.path), change.data) for change in self.changes)
 
 
 class Draft:
@@ -110,19 +106,3 @@ class Draft:
                 made.before[shown] = old
             made.changes.append(Change(shown, new, ABSENT if old is None else bytes_oid(old)))
         return made
-
-
-def _diff(path: str, old: bytes | None, new: bytes | None) -> str:
-    import difflib
-
-    names = ("/dev/null" if old is None else f"a/{path}", "/dev/null" if new is None else f"b/{path}")
-    try:
-        before, after = ((data or b"").decode("utf-8").splitlines(keepends=True) for data in (old, new))
-    except UnicodeDecodeError:
-        return f"Binary files {names[0]} and {names[1]} differ\n"
-    if any("\0" in line for line in (*before[:50], *after[:50])):
-        return f"Binary files {names[0]} and {names[1]} differ\n"
-    lines = list(difflib.unified_diff(before, after, *names))
-    if not lines:
-        return f"--- {names[0]}\n+++ {names[1]}\n"
-    return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)

@@ -235,8 +235,9 @@ def _markdown(situation: Situation, raw_name: str) -> str | None:
         wanted = new.id + suffix
     else:
         return None
-    if wanted == target:
-        return None
+    same_name = old.path.rpartition("/")[2] == new.path.rpartition("/")[2]
+    if wanted == target or (same_name and fold(wanted) == fold(target)):
+        return None  # also where it finds its target by case alone: that is a finding, not ours to mend here
     return _encoded(wanted, raw_name, bracketed=situation.bracketed)
 
 

@@ -131,8 +131,8 @@ def set_keys(data: bytes, path: str, values: Mapping[Key, Value]) -> bytes:
     return parts.joined()
 
 
-def touched(before: bytes, after: bytes, path: str, now: datetime, *, always: bool = False) -> bytes:
-    """`after` with `updated` moved to `now`, where something changed and the note has the key (or `always`).
+def touched(before: bytes, after: bytes, path: str, now: datetime) -> bytes:
+    """`after` with `updated` moved to `now`, where something changed and the note has the key.
 
     The new value is spelled as the old one: a date, seconds or milliseconds since 1970, else `2026-01-12T13:07:00Z`.
     """
@@ -142,9 +142,7 @@ def touched(before: bytes, after: bytes, path: str, now: datetime, *, always: bo
         meta = frontmatter(after, path)
     except InvalidText:
         return after  # what was changed needed no frontmatter, so this does not either
-    if "updated" not in meta and not (always and split(after, path).has_frontmatter):
-        return after
-    return set_keys(after, path, {"updated": _stamp(meta.get("updated"), now)})
+    return set_keys(after, path, {"updated": _stamp(meta["updated"], now)}) if "updated" in meta else after
 
 
 def timestamp(now: datetime) -> str:
