@@ -103,9 +103,18 @@ def _clean_one(
             reason = _delete(builder, recipe, spot, key, record)
         yield Cleaned(ref, spot.shown, reason)
     if not dry_run:
-        for output in recipe.outputs:
-            if output.folder:
-                builder.places.prune(builder.places.spot(store, (output.place, output.path)))
+        _remove_empty(builder, store, recipe)
+
+
+def _remove_empty(builder: Builder, store: Store, recipe: Recipe) -> None:
+    """Remove the folders that held nothing but outputs."""
+    for output in recipe.outputs:
+        spot = builder.places.spot(store, (output.place, output.path if output.folder else output.path.rpartition("/")[0]))
+        if output.folder:
+            builder.places.prune(spot)
+        elif "/" in output.path and spot.local is not None and not spot.local.is_symlink():
+            with suppress(OSError):
+                spot.local.rmdir()
 
 
 def _reason(ownership: Ownership, tracked: bool) -> str | None:

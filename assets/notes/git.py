@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from assets.engine.recipe import GitConfig
-
-ATTRIBUTES = ("notes/**/*.md merge=headwater-notes", "mocs/**/*.md merge=headwater-notes")
-"""The lines of a store's own `.gitattributes` that say where the merge driver applies."""
+from schemas.notes.gitfiles import MERGE_DRIVER
 
 
 def git_setup() -> list[GitConfig]:
     """`Kind.git_setup`: the merge driver that the `.gitattributes` of a store names."""
     return [
-        GitConfig("merge.headwater-notes.name", "merge notes: tags and links as sets, the text line by line"),
-        GitConfig("merge.headwater-notes.driver", "headwater notes merge-driver --marker-size %L %O %A %B %P"),
+        GitConfig(f"merge.{MERGE_DRIVER}.name", "merge notes: tags and links as sets, the text line by line"),
+        GitConfig(f"merge.{MERGE_DRIVER}.driver", "headwater notes merge-driver --marker-size %L %O %A %B %P"),
     ]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
 import pytest
 
+from assets.engine.definitions.checks import evaluations
 from assets.engine.definitions.session import SESSION, BuildSession
-from assets.engine.model import Store
+from assets.engine.model import Ref, Store
 from assets.engine.recipe import Lazy
 from orchestration.builder import build_definitions
 from orchestration.graph import graph_of
@@ -84,6 +86,21 @@ def test_folding_is_proven_by_a_check_of_its_own() -> None:
     assert "base" in str(failed["incremental_equals_rebuild"].description)
     records = failed["incremental_equals_rebuild"].metadata["artifacts"].records
     assert [record.data["differences"] for record in records] == ["a row is missing"]
+
+
+def test_a_sensor_builds_nothing_to_know_what_an_artifact_finds() -> None:
+    engine = FakeEngine(findings=[Finding("link-broken", Severity.ERROR, "a.md", "leads nowhere")])
+    kind = replace(KIND, quarantines=True, findings_of="base", findings=Lazy("no.such:findings"))
+    engine.kinds = {"plain": kind}
+    fresh = {Ref("plain", "one", "base"): False}
+    engine.observer = SimpleNamespace(standing=lambda ref: SimpleNamespace(fresh=fresh[ref]))  # type: ignore[attr-defined]
+    session = BuildSession(engine)  # type: ignore[arg-type]  # a fake
+    (store,) = engine.stores()
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert {one.check_name for one in evaluations(session, instance, kind, store, look=True)} == {"present"}
+        fresh[Ref("plain", "one", "base")] = True
+        found = {one.check_name: one for one in evaluations(session, instance, kind, store, look=True)}
+    assert found["text"].description == "1 finding, errors: 1"
 
 
 def test_building_a_folded_artifact_does_not_prove_it_each_time() -> None:

@@ -126,10 +126,13 @@ def evaluations(
 ) -> list[dg.AssetCheckEvaluation]:
     """The cheap checks of a store (`text` and `present`) as events, as far as they say something else than Dagster's last record.
 
-    `look` reads text that was not checked yet; without it such text goes unmentioned.
+    `look` reads text that was not checked yet; without it such text goes unmentioned. Findings that an artifact holds are waited
+    for until that is built: nobody expects a build inside a sensor.
     """
     if not kind.sources:
         return []
+    if look and store.present and kind.findings_of is not None:
+        look = session.engine.observer.standing(Ref(store.kind, store.name, kind.findings_of)).fresh
     anchor = anchor_of(store, kind)
     verdicts = {PRESENT_CHECK: check_present(session, store)}
     if store.present:
