@@ -608,7 +608,7 @@ def test_every_place_is_where_the_thing_stands(text: str) -> None:
         else:
             assert link.start <= link.target_start <= link.target_stop <= link.stop
             assert text[link.target_start : link.target_stop] == link.raw.removeprefix("mailto:") or "mailto:" in whole
-        assert whole.startswith({WIKI: "[[", EMBED: "![[", MARKDOWN: "[", IMAGE: "![", URL: ("<", "http")}[link.kind])
+        assert whole.startswith({WIKI: ("[[",), EMBED: ("![[",), MARKDOWN: ("[",), IMAGE: ("![",), URL: ("<", "http")}[link.kind])
     assert [link.start for link in body.links] == sorted(link.start for link in body.links)
     for offset, name in body.tags:
         assert text.startswith("#" + name, offset)
