@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from bisect import bisect_right
+from itertools import accumulate
 from typing import Any
 from urllib.parse import unquote
 
@@ -52,6 +53,7 @@ _ADDRESS = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]+://|mailto:)")
 _ESCAPED = re.compile(r"\\([!-/:-@\[-`{-~])")
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 _CJK = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uac00-\ud7af]")
+_LINE_ENDS = re.compile(r"[ \t]*\r?\n[ \t>]*")
 _LIST_LINK = re.compile(r"[ \t]*(?:[-*+]|\d{1,9}[.)])[ \t]")
 _BARE = 20
 """A link in a list with fewer other characters on its line says nothing about why it is there (qipu's measure)."""
@@ -192,7 +194,7 @@ class _Parser:
     def place(self, offset: int) -> tuple[int, int]:
         """Line and column, from 1, of an offset of the text."""
         if not self.starts:
-            self.starts = [0, *(line_end.end() for line_end in re.finditer("\n", self.text))]
+            self.starts = [0, *accumulate(len(line) + 1 for line in self.text.split("\n"))]
         line = bisect_right(self.starts, offset)
         return line, offset - self.starts[line - 1] + 1
 
@@ -203,6 +205,10 @@ class _Parser:
         body_start = front.body_start
         body = scan_body(text[body_start:] if body_start else text)
         self.conflicts(front, body, body_start)
+        if not front.present and front.entries:
+            # Frontmatter that never ends is body, too: what it says is not said twice.
+            body.links = [link for link in body.links if link.start >= front.stop]
+            body.tags = [tag for tag in body.tags if tag[0] >= front.stop]
         if not front.whole:
             self.degraded = True
         for problem in front.problems:
@@ -345,6 +351,8 @@ class _Parser:
             else:
                 kind, target, anchor = _target(kind, raw)
                 label = text[body_start + label_start : body_start + label_stop]
+                if "\n" in label or "\r" in label:
+                    label = _LINE_ENDS.sub(" ", label)
             mentions.append(
                 Mention(
                     _KINDS[kind],

@@ -379,3 +379,14 @@ def test_reading_a_plain_note_loads_no_yaml_and_no_network() -> None:
         "print([m for m in ('ruamel', 'pydantic', 'fsspec', 'asyncio', 'socket', 'http') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_what_unclosed_frontmatter_says_is_not_said_twice() -> None:
+    parsed = parse_note(b"---\nup: '[[A]]'\ntags: '#t'\n\n[[B]] #u\n", "a.md")
+    assert [(mention.target, mention.kind.value) for mention in parsed.mentions] == [("A", "property"), ("B", "wiki")]
+    assert [tag.name for tag in parsed.tags] == ["t", "u"]
+
+
+def test_labels_over_several_lines_are_one_text() -> None:
+    for data in (b"> [one\n> two](a.md)", b"[one\ntwo](a.md)", b"- [one  \r\n  two](a.md)"):
+        assert [mention.label for mention in parse_note(data, "a.md").mentions] == ["one two"]
