@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -93,21 +94,22 @@ def iso_span(text: str) -> When | None:
     return _iso(text.strip())
 
 
-def read_when(text: str, now: dt.datetime) -> When:
+def read_when(text: str, now: dt.datetime, languages: Sequence[str] = ("en",)) -> When:
     """The span that `text` names, seen from `now` (aware). `A..B` is from the start of A to the end of B; either may be left
-    out. Raises UsageError (rule `notes-bad-date`)."""
+    out. `languages` are those (ISO 639-1) whose words count: in some language most words are a month. Raises UsageError (rule
+    `notes-bad-date`)."""
     words = " ".join(text.split())
     first, dots, last = words.partition("..")
     if dots:
         if not first.strip() and not last.strip():
             raise _bad(text)
-        start = read_when(first, now).start if first.strip() else None
-        stop = read_when(last, now).stop if last.strip() else None
+        start = read_when(first, now, languages).start if first.strip() else None
+        stop = read_when(last, now, languages).stop if last.strip() else None
         if start is not None and stop is not None and start >= stop:
             raise UsageError(f"{text!r} ends before it begins", rule=RULE, fix="put the earlier date first")
         return When(start, stop)
     try:
-        span = _iso(words) or _words(words.casefold(), now) or _any_language(words, now)
+        span = _iso(words) or _words(words.casefold(), now) or _other_words(words, now, languages)
     except (OverflowError, ValueError):
         span = None
     if span is None:
@@ -216,9 +218,9 @@ def _ago(text: str, now: dt.datetime, midnight: dt.datetime) -> When | None:
     return When(start, now + dt.timedelta(seconds=1)) if found["last"] else When(start, start + length)
 
 
-def _any_language(text: str, now: dt.datetime) -> When | None:
-    # A bare number would be a month or a year; dates that do not exist would be guessed at.
-    if (not any(sign.isalpha() for sign in text) and not re.search(r"\d[./]\d", text)) or len(text) > 100:
+def _other_words(text: str, now: dt.datetime, languages: Sequence[str]) -> When | None:
+    # A bare number would be a month or a year, a letter or two the name of one.
+    if not re.search(r"[^\W\d_]{3}|\d[./]\d", text) or len(text) > 100:
         return None
     from dateparser.date import DateDataParser
 
@@ -228,10 +230,14 @@ def _any_language(text: str, now: dt.datetime) -> When | None:
         "PREFER_DATES_FROM": "past",
         "RETURN_TIME_AS_PERIOD": True,
     }
-    found = DateDataParser(languages=["en"], settings=settings).get_date_data(text)
-    if found.date_obj is None:
-        found = DateDataParser(settings=settings).get_date_data(text)
-    if found.date_obj is None:
+    for language in languages:
+        try:
+            found = DateDataParser(languages=[language], settings=settings).get_date_data(text)
+        except ValueError:  # a language it does not know
+            continue
+        if found.date_obj is not None:
+            break
+    else:
         return None
     made = found.date_obj if found.date_obj.tzinfo is not None else found.date_obj.replace(tzinfo=zone)
     if found.period == "time":

@@ -57,6 +57,13 @@ _TOKEN = re.compile(
 _WORD = re.compile(r"""[^\s"()|]+(?:\([^\s"()|]*\)[^\s"()|]*)*""")
 """A call such as `f(x)` is one word."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_ENDINGS: Final = (
+    "ing", "ization", "isation", "ation", "ational", "ement", "ness", "able", "ible", "ence", "ance", "ity", "ively", "fully",
+    "ously", "edly", "ally",
+)  # fmt: skip
+"""What English stemming takes off words."""
+_SHORTEST_STEM: Final = 3
+_MOST_COMPLETIONS: Final = 6
 _SYMBOLS: Final = frozenset("#%&@*\\")
 """Punctuation that makes another word of a word (`c#`, `100%`), as symbols (`c++`) do; full-text tokens drop both."""
 
@@ -79,12 +86,19 @@ class Term:
     @property
     def literal(self) -> bool:
         """Whether the text must stand there sign by sign, because its tokens alone would say something else."""
-        return not self.phrase and self.field not in OTHER_FIELDS and (not self.has_words or _is_symbolic(self.text))
+        if self.phrase or self.field in OTHER_FIELDS:
+            return False
+        return not self.has_words or _is_symbolic(self.text) or bool(self._completions)
+
+    @property
+    def _completions(self) -> list[str]:
+        return _completions(self.text) if self.prefix and not self.first else []
 
     def fts(self) -> str:
         """As an expression of FTS5."""
-        quoted = '"' + spaced(self.text).replace('"', '""') + '"'
-        expression = ("^ " if self.first else "") + quoted + (" *" if self.prefix else "")
+        expression = ("^ " if self.first else "") + _quoted(self.text) + (" *" if self.prefix else "")
+        if completions := self._completions:
+            expression = "(" + " OR ".join([expression, *map(_quoted, completions)]) + ")"
         return f"{{{self.field}}} : {expression}" if self.field else expression
 
 
@@ -117,6 +131,24 @@ class Query:
     def terms(self) -> list[Term]:
         """The terms that a hit has, not those it must not have, in their order."""
         return list(_positive(self.root)) if self.root is not None else []
+
+
+def _quoted(text: str) -> str:
+    return '"' + spaced(text).replace('"', '""') + '"'
+
+
+def _completions(beginning: str) -> list[str]:
+    """Words that begin so, and whose stem is shorter than that: the index holds `test` for `testing`, and nothing in it begins
+    with `testin`. They find what the text then confirms."""
+    if not beginning.isascii() or not beginning.isalpha():
+        return []
+    lowered = beginning.lower()
+    found: dict[str, None] = {}
+    for ending in _ENDINGS:
+        for taken in range(1 if ending[0] == "i" else 2, len(ending)):
+            if len(lowered) - taken >= _SHORTEST_STEM and lowered.endswith(ending[:taken]):
+                found[lowered[:-taken] + ending] = None
+    return list(found)[:_MOST_COMPLETIONS]
 
 
 def is_word_sign(sign: str) -> bool:

@@ -181,7 +181,7 @@ def _plan(root: Node, config: NotesConfig, prefix: str) -> _Plan:
             matched.append(part)
             continue
         if isinstance(part, Term) and part.literal and part.has_words:
-            # The full-text index finds the word, the text tells whether the signs stand there too.
+            # The full-text index finds the word, the text tells whether it stands there sign by sign.
             matched.append(replace(part, phrase=True))
             beside.append(_literal(part))
         else:
@@ -379,7 +379,7 @@ def show_lines(connection: sqlite3.Connection, hits: Sequence[Hit], query: Query
     """Fill in the found places of the hits' titles, and at most `lines` snippets each."""
     if not hits:
         return
-    literals = [term.text for term in query.terms if term.literal]
+    literals = [term.text for term in query.terms if term.literal and not term.prefix]
     marked = _marked(connection, hits, query)
     for hit in hits:
         title, body = marked.get(hit.note.number, ("", ""))
@@ -388,7 +388,7 @@ def show_lines(connection: sqlite3.Connection, hits: Sequence[Hit], query: Query
         if lines <= 0 or not words:
             continue
         if read is not None:
-            hit.snippets = lines_with(read(hit.note.path), words, lines)
+            hit.snippets = lines_with(read(hit.note.path), words, lines, hit.note.title)
         if not hit.snippets and body:
             hit.snippets = [_from_index(body)]
 
@@ -397,7 +397,7 @@ def _marked(connection: sqlite3.Connection, hits: Sequence[Hit], query: Query) -
     """Title and a piece of the body of each hit as the index holds them, found words between marks."""
     words = " OR ".join(
         expression
-        for expression in (fts(replace(term, phrase=term.phrase or term.has_words)) for term in query.terms)
+        for expression in (fts(replace(term, phrase=term.phrase or term.prefix)) for term in query.terms)
         if expression is not None
     )
     if not words:
@@ -405,7 +405,7 @@ def _marked(connection: sqlite3.Connection, hits: Sequence[Hit], query: Query) -
     cursor = connection.cursor()
     cursor.row_factory = None
     rows = cursor.execute(
-        f"SELECT rowid, highlight(notes_fts, 0, '{_OPEN}', '{_CLOSE}'), snippet(notes_fts, 3, '{_OPEN}', '{_CLOSE}', '…', 40) "
+        f"SELECT rowid, highlight(notes_fts, 0, '{_OPEN}', '{_CLOSE}'), snippet(notes_fts, 3, '{_OPEN}', '{_CLOSE}', '…', 24) "
         "FROM notes_fts WHERE notes_fts MATCH ? AND rowid IN (SELECT value FROM json_each(?))",
         (words, number_list(hit.note.number for hit in hits)),
     )
@@ -436,8 +436,9 @@ def _pattern(words: Sequence[str]) -> re.Pattern[str] | None:
         parts = [re.escape(part) for part in word.split()]
         if not parts:
             continue
-        before = r"(?<!\w)" if word[0].isalnum() and not has_cjk(word[0]) else ""
-        after = r"(?!\w)" if word[-1].isalnum() and not has_cjk(word[-1]) else ""
+        # The tokenizer ends a word at `_`, which regular expressions count to it.
+        before = r"(?<![^\W_])" if word[0].isalnum() and not has_cjk(word[0]) else ""
+        after = r"(?![^\W_])" if word[-1].isalnum() and not has_cjk(word[-1]) else ""
         arms.append(before + r"\s+".join(parts) + after)
     return re.compile("|".join(arms), re.IGNORECASE) if arms else None
 
@@ -447,9 +448,9 @@ def _spans(text: str, words: Sequence[str]) -> tuple[tuple[int, int], ...]:
     return tuple(found.span() for found in pattern.finditer(text)) if pattern is not None else ()
 
 
-def lines_with(data: bytes, words: Sequence[str], count: int) -> list[Snippet]:
+def lines_with(data: bytes, words: Sequence[str], count: int, title: str = "") -> list[Snippet]:
     """The `count` lines of a file that hold the most of `words`, in their order; line numbers count from 1, frontmatter included.
-    The frontmatter is only shown where nothing else holds any."""
+    The frontmatter, and a heading that only says the title again, are shown where nothing else holds any."""
     import unicodedata
 
     pattern = _pattern(words)
@@ -464,7 +465,8 @@ def lines_with(data: bytes, words: Sequence[str], count: int) -> list[Snippet]:
         spans = [found.span() for found in pattern.finditer(line)]
         if spans:
             different = len({line[start:stop].casefold() for start, stop in spans})
-            rated.append((number <= fence, -different, number, line, spans))
+            says_little = number <= fence or line.strip("# \t") == title
+            rated.append((says_little, -different, number, line, spans))
     best = sorted(rated)[:count]
     return [_cut(number, line, spans) for _, _, number, line, spans in sorted(best, key=lambda entry: entry[2])]
 

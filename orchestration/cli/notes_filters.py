@@ -6,6 +6,7 @@ What a filter means is `assets.notes.filters`; here it is spelled. Light: standa
 from __future__ import annotations
 
 import datetime as dt
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -86,6 +87,13 @@ def read_now(notes: OpenedNotes, as_of: str | None) -> dt.datetime:
     return read_moment(as_of)
 
 
+def _languages() -> list[str]:
+    """English, and the language of this terminal: in which dates may be said."""
+    named = os.environ.get("LC_ALL") or os.environ.get("LC_TIME") or os.environ.get("LANG") or ""
+    language = named[:2].lower()
+    return ["en", language] if language.isalpha() and language not in ("en", "c", "po") and len(language) == 2 else ["en"]
+
+
 def read_filters(notes: OpenedNotes, look: Look, chosen: dict[str, Any]) -> Filters:
     """The filters that the options are. Raises UsageError for a date, a condition or a note that cannot be understood."""
     from assets.notes.dates import When, read_when
@@ -94,11 +102,16 @@ def read_filters(notes: OpenedNotes, look: Look, chosen: dict[str, Any]) -> Filt
     from assets.notes.where import read_where
 
     now = read_now(notes, chosen["as_of"])
-    created = [read_when(chosen["created"], now)] if chosen["created"] is not None else []
-    if chosen["since"] is not None:
-        created.append(When(read_when(chosen["since"], now).start, None))
-    if chosen["until"] is not None:
-        created.append(When(None, read_when(chosen["until"], now).stop))
+    languages = _languages()
+
+    def when(name: str) -> list[When]:
+        return [read_when(chosen[name], now, languages)] if chosen[name] is not None else []
+
+    created = [
+        *when("created"),
+        *(When(span.start, None) for span in when("since")),
+        *(When(None, span.stop) for span in when("until")),
+    ]
 
     def numbers(words: tuple[str, ...]) -> tuple[int, ...]:
         return tuple(int(find_note(notes.connection, word, prefix=look.prefix)["number"]) for word in words)
@@ -108,7 +121,7 @@ def read_filters(notes: OpenedNotes, look: Look, chosen: dict[str, Any]) -> Filt
         tags=chosen["tags"],
         paths=chosen["paths"],
         created=tuple(created),
-        modified=(read_when(chosen["modified"], now),) if chosen["modified"] is not None else (),
+        modified=tuple(when("modified")),
         where=tuple(read_where(text, now) for text in chosen["where"]),
         moc=chosen["moc"],
         orphan=chosen["orphan"],

@@ -9,7 +9,7 @@ import json
 import shutil
 import sys
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from assets.notes.shown import NoteRow, record
@@ -47,6 +47,7 @@ class Look:
         root = notes.place.root
         self.prefix = f"{root}/" if root else ""
         self.store = f"{notes.place.kind}/{notes.place.name}"
+        self._default_type = notes.config.default_note_type
 
     @property
     def is_human(self) -> bool:
@@ -75,7 +76,7 @@ class Look:
         if waiting:
             self.app.write_text("\n".join(waiting) + "\n")
 
-    def notes(self, rows: Sequence[NoteRow], more: Callable[[NoteRow], str] | None = None) -> None:
+    def notes(self, rows: Sequence[NoteRow]) -> None:
         """Notes for people, one a line: what they are called by, type, title, tags, date."""
         if not rows:
             return
@@ -85,16 +86,15 @@ class Look:
         room = self._room(handles + kinds + 16)
         titles = fit((one_line(row.title) for row in rows), room)
         style = self.app.style
+        dated = any(row.created or row.updated for row in rows)
         waiting: list[str] = []
         for row in rows:
             cells = [style(padded(one_line(row.handle), handles), "cyan")]
             if types:
                 cells.append(style(padded(one_line(row.type), kinds), "dim"))
             cells.append(padded(cut(one_line(row.title), room), titles))
-            day = (row.updated or row.created or "")[:10]
-            cells.append(style(day.ljust(10), "dim"))
-            if more is not None:
-                cells.append(more(row))
+            if dated:
+                cells.append(style((row.updated or row.created or "")[:10].ljust(10), "dim"))
             cells.append(self.tags(row.tags))
             waiting.append("  ".join(cells).rstrip())
             if len(waiting) == _CHUNK:
@@ -103,11 +103,16 @@ class Look:
         if waiting:
             self.app.say("\n".join(waiting))
 
-    def heading(self, row: NoteRow, spans: Sequence[Span] = (), more: str = "") -> str:
-        """One note as the line above what is said of it."""
+    def heading(self, row: NoteRow, spans: Sequence[Span] = (), *, with_path: bool = True) -> str:
+        """One note as the line above what is said of it; `with_path` tells whether one that has no id is called by its path."""
         style = self.app.style
-        cells = [style(one_line(row.handle), "cyan"), self.marked(one_line(row.title), spans, "bold"), style(row.type, "dim")]
-        return "  ".join(filter(None, [*cells, self.tags(row.tags), more]))
+        cells = [
+            style(one_line(row.handle), "cyan") if row.own_id or with_path else "",
+            self.marked(one_line(row.title), spans, "bold"),
+            style(one_line(row.type), "dim") if row.type != self._default_type else "",
+            self.tags(row.tags),
+        ]
+        return "  ".join(filter(None, cells))
 
     def tags(self, tags: Sequence[str]) -> str:
         """Tags with their signs."""

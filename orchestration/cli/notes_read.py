@@ -254,11 +254,11 @@ def _hit_records(look: Look, hit: Hit) -> list[str]:
 
 def _show_hits(look: Look, hits: list[Hit]) -> None:
     for hit in hits:
-        look.app.say(look.heading(hit.note, hit.title_spans))
+        look.app.say(look.heading(hit.note, hit.title_spans, with_path=False))
         for snippet in hit.snippets:
             place = look.app.style(look.place(hit.note.path, snippet.line), "dim")
             look.app.say(f"    {place}  {look.marked(snippet.text, snippet.spans)}")
-        if not hit.snippets and hit.note.own_id:
+        if not hit.snippets:
             look.app.say("    " + look.app.style(look.place(hit.note.path), "dim"))
 
 
