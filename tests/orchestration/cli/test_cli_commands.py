@@ -573,7 +573,12 @@ def test_init_starts_a_workspace_and_a_store_and_overwrites_neither(
     text = (tmp_path / "shop/project.yaml").read_bytes()
     assert run("init", "tables", "shop").code != 0
     assert (tmp_path / "shop/project.yaml").read_bytes() == text
-    assert run("init", "notes").code == 2
+    assert run("init", "notes").code == 0
+    assert "notes/.qipu" in run("ls").out
+    settings = (tmp_path / ".qipu/config.toml").read_bytes()
+    assert run("init", "notes").code == 0  # case 1: what is there stays
+    assert (tmp_path / ".qipu/config.toml").read_bytes() == settings
+    assert run("init", "pictures").code == 2
     assert run("init", "./another").code == 0
     assert (tmp_path / "another/headwater.toml").exists()
 
