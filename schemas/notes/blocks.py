@@ -14,6 +14,19 @@ import re
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from schemas.notes.commonmark import (
+    ANY_TAG,
+    COMMENT,
+    HTML_BLOCKS,
+    advance,
+    cells,
+    columns_of,
+    definition,
+    html_kind,
+    list_item,
+    list_marker,
+)
+
 PARAGRAPH, CELL = 0, 7
 """Kinds of a leaf; 1 to 6 are headings of that level."""
 
@@ -61,11 +74,6 @@ class Blocks:
     paragraphs: int = 0
 
 
-LABEL = re.compile(r"\[((?:[^\\\[\]]|\\.){1,999})\]", re.DOTALL)
-"""A link label (CommonMark 4.7): at most 999 characters, brackets escaped."""
-TITLE = re.compile(r'"(?:[^"\\]|\\.)*+"|\'(?:[^\'\\]|\\.)*+\'|\((?:[^()\\]|\\.)*+\)', re.DOTALL)
-ANGLED = re.compile(r"<((?:[^<>\n\\]|\\.)*+)>")
-
 _PLAIN = re.compile(r"[^ \t#>\-*+_=`~<|:%\[0-9]")
 _SPACE = re.compile(r"[ \t]*")
 _ATX = re.compile(r"(#{1,6})(?:[ \t]+|\Z)")
@@ -73,40 +81,11 @@ _ATX_CLOSE = re.compile(r"(?:^|[ \t])#+[ \t]*\Z")
 _FENCE = re.compile(r"`{3,}(?=[^`]*\Z)|~{3,}")
 _RULE = re.compile(r"(?:\*[ \t]*){3,}\Z|(?:_[ \t]*){3,}\Z|(?:-[ \t]*){3,}\Z")
 _SETEXT = re.compile(r"(=+|-+)[ \t]*\Z")
-_BULLET = re.compile(r"[*+-](?=[ \t]|\Z)")
-_ORDERED = re.compile(r"(\d{1,9})[.)](?=[ \t]|\Z)")
 _DELIMITERS = re.compile(r"(?:[|:]|-(?![ \t]))[-:|][-:| \t]*\Z|[|:][ \t][-:| \t]*\Z")
 _DELIMITER = re.compile(r":?-+:?\Z")
 _FOOTNOTE = re.compile(r"\[\^[^\]\s]+\]:[ \t]*")
-_WIKI_PIPE = re.compile(r"\[\[[^\[\]\n]*\]\]")
-_NAMES = (
-    "address|article|aside|base|basefont|blockquote|body|caption|center|col|colgroup|dd|details|dialog|dir|div|dl|dt|fieldset|"
-    "figcaption|figure|footer|form|frame|frameset|h1|h2|h3|h4|h5|h6|head|header|hr|html|iframe|legend|li|link|main|menu|menuitem|"
-    "nav|noframes|ol|optgroup|option|p|param|search|section|summary|table|tbody|td|tfoot|th|thead|title|tr|track|ul"
-)
-_ATTRIBUTE = r"""(?:\s+[a-zA-Z_:][a-zA-Z0-9:._-]*(?:\s*=\s*(?:[^"'=<>`\x00-\x20]+|'[^']*'|"[^"]*"))?)"""
-OPEN_TAG = rf"<[A-Za-z][A-Za-z0-9-]*{_ATTRIBUTE}*\s*/?>"
-CLOSE_TAG = r"</[A-Za-z][A-Za-z0-9-]*\s*>"
-_HTML: tuple[tuple[re.Pattern[str], re.Pattern[str] | None], ...] = (
-    (re.compile(r"<(?:script|pre|style|textarea)(?=\s|>|\Z)", re.I), re.compile(r"</(?:script|pre|style|textarea)>", re.I)),
-    (re.compile("<!--"), re.compile("-->")),
-    (re.compile(r"<\?"), re.compile(r"\?>")),
-    (re.compile("<![A-Za-z]"), re.compile(">")),
-    (re.compile(r"<!\[CDATA\["), re.compile(r"\]\]>")),
-    (re.compile(rf"</?(?:{_NAMES})(?=\s|/?>|\Z)", re.I), None),
-    (re.compile(rf"(?:{OPEN_TAG}|{CLOSE_TAG})\s*\Z"), None),
-)
-"""How the seven kinds of HTML blocks begin and end (CommonMark 4.6); None: at a blank line."""
-
-_COMMENT_HTML, _ANY_TAG_HTML = 1, 6
-
 _NONE, _PARA, _TABLE, _FENCED, _INDENTED, _HTML_BLOCK = range(6)
 _QUOTE = -1
-
-
-def normal_label(label: str) -> str:
-    """The form in which two labels of references are the same (CommonMark 4.7)."""
-    return " ".join(label.split()).casefold().upper()
 
 
 def scan_blocks(text: str) -> Blocks:
@@ -182,19 +161,19 @@ class _Scanner:
         matched = 0
         for width in containers:
             at = _SPACE.match(line, position).end()  # type: ignore[union-attr]  # it matches the empty string
-            indent = self.columns_of(line, position, at, column) if tabs else at - position
+            indent = columns_of(line, position, at, column) if tabs else at - position
             if width == _QUOTE:
                 if indent > 3 or at == size or line[at] != ">":
                     break
                 column += indent + 1
                 position = at + 1
-                position, column = self.advance(line, position, column, 1, tabs)
+                position, column = advance(line, position, column, 1, tabs)
             elif at == size:
                 if self.fresh and matched == len(containers) - 1:
                     break
                 position = at
             elif indent >= width:
-                position, column = self.advance(line, position, column, width, tabs)
+                position, column = advance(line, position, column, width, tabs)
             else:
                 break
             matched += 1
@@ -209,7 +188,7 @@ class _Scanner:
         leaf = self.leaf
         at = _SPACE.match(line, position).end()  # type: ignore[union-attr]  # it matches the empty string
         blank = at == len(line)
-        indent = self.columns_of(line, position, at, column) if tabs else at - position
+        indent = columns_of(line, position, at, column) if tabs else at - position
         stop = start + len(line)
         if leaf == _FENCED:
             self.last = stop
@@ -256,7 +235,7 @@ class _Scanner:
             at = _SPACE.match(line, position).end()  # type: ignore[union-attr]  # it matches the empty string
             if at == size:
                 break
-            indent = self.columns_of(line, position, at, column) if tabs else at - position
+            indent = columns_of(line, position, at, column) if tabs else at - position
             whole = matched == len(containers)
             if indent >= 4:
                 if not in_paragraph:
@@ -271,7 +250,7 @@ class _Scanner:
                 self.shed(matched)
                 in_paragraph = False
                 column += indent + 1
-                position, column = self.advance(line, at + 1, column, 1, tabs)
+                position, column = advance(line, at + 1, column, 1, tabs)
                 containers.append(_QUOTE)
                 self.quotes += 1
                 self.fresh = False
@@ -289,8 +268,8 @@ class _Scanner:
                     self.fence = fence[0]
                     return -1
             elif sign == "<":
-                kind = self.html_kind(line, at)
-                if kind is not None and not (kind == _ANY_TAG_HTML and in_paragraph):
+                kind = html_kind(line, at)
+                if kind is not None and not (kind == ANY_TAG and in_paragraph):
                     self.shed(matched)
                     self.begin_html(line, start, number, at, kind)
                     return -1
@@ -327,7 +306,7 @@ class _Scanner:
             if sign in "*-_" and _RULE.match(line, at):
                 self.shed(matched)
                 return -1
-            item = self.item(line, at, indent, in_paragraph and whole, tabs, column) if sign in "*+-0123456789" else None
+            item = list_item(line, at, indent, in_paragraph and whole, tabs, column) if sign in "*+-0123456789" else None
             if item is not None and len(containers) < MAX_DEPTH:
                 self.shed(matched)
                 in_paragraph = False
@@ -350,34 +329,6 @@ class _Scanner:
             self.shed(matched)
         self.prose(start + at, start + size, number, lazy=False)
         return -1
-
-    # -- indentation
-
-    @staticmethod
-    def columns_of(line: str, position: int, at: int, column: int) -> int:
-        """How many columns the white space from `position` (at `column`) to `at` covers."""
-        first = column
-        for sign in line[position:at]:
-            column += 4 - column % 4 if sign == "\t" else 1
-        return column - first
-
-    @staticmethod
-    def advance(line: str, position: int, column: int, count: int, tabs: bool) -> tuple[int, int]:
-        """Step over at most `count` columns of white space; a tab may be stepped over in part."""
-        size = len(line)
-        if not tabs:
-            stop = position
-            while stop < size and stop - position < count and line[stop] == " ":
-                stop += 1
-            return stop, column + stop - position
-        while count > 0 and position < size and line[position] in " \t":
-            width = 4 - column % 4 if line[position] == "\t" else 1
-            if width > count:
-                return position, column + count
-            column += width
-            count -= width
-            position += 1
-        return position, column
 
     # -- beginning
 
@@ -427,16 +378,10 @@ class _Scanner:
         self.last = last
         self.lazy_tail = lazy
 
-    def html_kind(self, line: str, at: int) -> int | None:
-        for kind, (opening, _) in enumerate(_HTML):
-            if opening.match(line, at):
-                return kind
-        return None
-
     def begin_html(self, line: str, start: int, number: int, at: int, kind: int) -> None:
         self.begin(_HTML_BLOCK, start + at, number, start + len(line))
-        self.comment = kind == _COMMENT_HTML
-        self.end = _HTML[kind][1]
+        self.comment = kind == COMMENT
+        self.end = HTML_BLOCKS[kind][1]
         if self.end is not None and (ended := self.end.search(line, at + (2 if self.comment else 0))):
             self.end_html(start + ended.end())
 
@@ -453,26 +398,6 @@ class _Scanner:
             self.pieces = []
             self.prose(ended, start + len(line), number, lazy=False)
 
-    def item(self, line: str, at: int, indent: int, interrupts: bool, tabs: bool, column: int) -> tuple[int, int, int] | None:
-        """A list item's content: its position, its column, and the width by which later lines of it are indented."""
-        marker = _BULLET.match(line, at) or _ORDERED.match(line, at)
-        if marker is None:
-            return None
-        end = marker.end()
-        content = _SPACE.match(line, end).end()  # type: ignore[union-attr]  # it matches the empty string
-        blank = content == len(line)
-        if interrupts and (blank or (marker.re is _ORDERED and int(marker[1]) != 1)):
-            return None
-        length = end - at
-        after = column + indent + length
-        spaces = self.columns_of(line, end, content, after) if tabs else content - end
-        if blank:
-            return len(line), after, indent + length + 1
-        if spaces > 4:
-            position, after = self.advance(line, end, after, 1, tabs)
-            return position, after, indent + length + 1
-        return content, after + spaces, indent + length + spaces
-
     def starts_block(self, line: str, at: int) -> bool:
         """Whether a block begins here that ends a table."""
         sign = line[at]
@@ -483,13 +408,13 @@ class _Scanner:
         if sign in "`~":
             return _FENCE.match(line, at) is not None
         if sign == "<":
-            kind = self.html_kind(line, at)
-            return kind is not None and kind != _ANY_TAG_HTML
+            kind = html_kind(line, at)
+            return kind is not None and kind != ANY_TAG
         if sign in "*-_" and _RULE.match(line, at):
             return True
         if sign == "%":
             return line.startswith("%%", at) and line.find("%%", at + 2) < 0
-        return sign in "*+-0123456789" and (_BULLET.match(line, at) or _ORDERED.match(line, at)) is not None
+        return sign in "*+-0123456789" and list_marker(line, at) is not None
 
     # -- headings and tables
 
@@ -544,7 +469,7 @@ class _Scanner:
             if not _DELIMITER.match(column):
                 return False
             count += 1
-        if count == 0 or len(_cells(head)) != count:
+        if count == 0 or len(cells(head)) != count:
             return False
         if number - self.first_line > 1:
             if self.pieces:
@@ -565,7 +490,7 @@ class _Scanner:
         """The cells of one row; those beyond the columns of the head are not shown, and not read."""
         number = len(self.out.line_starts) - 1 if start >= self.out.line_starts[-1] else len(self.out.line_starts) - 2
         nested = bool(self.containers)
-        for first, last in _cells(line[at:].rstrip(" \t"))[:count]:
+        for first, last in cells(line[at:].rstrip(" \t"))[:count]:
             if last > first:
                 cell = line[at + first : at + last]
                 self.out.leaves.append(
@@ -611,97 +536,12 @@ class _Scanner:
         """Take the reference definitions off the front of a paragraph."""
         at = 0
         while text.startswith("[", at):
-            end = self.definition(first, text, at)
-            if end < 0:
+            found = definition(text, at)
+            if found is None:
                 break
+            label, start, stop, end = found
+            self.out.definitions.setdefault(label, Definition(first + start, first + stop, text[start:stop]))
             self.out.cuts.append((first + at, first + end))
             self.first_line += text.count("\n", at, end)
             at = _SPACE.match(text, end).end()  # type: ignore[union-attr]  # it matches the empty string
         return first + at, text[at:]
-
-    def definition(self, first: int, text: str, at: int) -> int:
-        """One definition at `at`; returns where the next line begins, -1 when there is none."""
-        label = LABEL.match(text, at)
-        if label is None or not text.startswith(":", label.end()) or not label[1].strip() or label[1][0] == "^":
-            return -1
-        start = _gap(text, label.end() + 1)
-        if start < 0 or start >= len(text):
-            return -1
-        found = destination(text, start)
-        if found is None:
-            return -1
-        raw_start, raw_stop, after = found
-        space = _SPACE.match(text, after).end()  # type: ignore[union-attr]  # it matches the empty string
-        plain_end = space if space == len(text) else space + 1 if text[space] == "\n" else -1
-        end = -1
-        titled = _gap(text, after)
-        if titled > after and (title := TITLE.match(text, titled)):
-            rest = _SPACE.match(text, title.end()).end()  # type: ignore[union-attr]  # it matches the empty string
-            if rest == len(text):
-                end = rest
-            elif text[rest] == "\n":
-                end = rest + 1
-        if end < 0:
-            end = plain_end
-        if end >= 0:
-            made = Definition(first + raw_start, first + raw_stop, text[raw_start:raw_stop])
-            self.out.definitions.setdefault(normal_label(label[1]), made)
-        return end
-
-
-_GAP = re.compile(r"[ \t]*(?:\n[ \t]*)?")
-
-
-def _gap(text: str, at: int) -> int:
-    """Behind white space with at most one line end."""
-    return _GAP.match(text, at).end()  # type: ignore[union-attr]  # it matches the empty string
-
-
-def _balanced(depth: int) -> str:
-    """A pattern of text without spaces in which parentheses are balanced, `depth` levels deep. It never goes back."""
-    signs = r"[^\x00-\x20\x7f()\\]++|\\[^\x00-\x20\x7f]|\\(?=[\x00-\x20\x7f]|\Z)"
-    pattern = f"(?:{signs})*+"
-    for _ in range(depth):
-        pattern = rf"(?:{signs}|\({pattern}\))*+"
-    return pattern
-
-
-_BARE = re.compile(_balanced(8))
-"""CommonMark asks for any depth, cmark allows 32; eight levels of parentheses in an address is more than anyone has."""
-
-
-def destination(text: str, at: int) -> tuple[int, int, int] | None:
-    """A link destination at `at` (CommonMark 6.3): its start and stop without angle brackets, and where it ends."""
-    if text.startswith("<", at):
-        angled = ANGLED.match(text, at)
-        return (at + 1, angled.end() - 1, angled.end()) if angled else None
-    stop = _BARE.match(text, at).end()  # type: ignore[union-attr]  # it matches the empty string
-    return (at, stop, stop) if stop > at else None
-
-
-def _cells(row: str) -> list[tuple[int, int]]:
-    """The cells of a row (GFM, tables): where each begins and ends, without the white space around it.
-
-    A `|` in a wiki link does not end a cell: it would break the link, which nobody means.
-    """
-    edges = [-1]
-    links = [match.span() for match in _WIKI_PIPE.finditer(row)] if "[[" in row else []
-    at = row.find("|")
-    link = 0
-    while at >= 0:
-        while link < len(links) and links[link][1] <= at:
-            link += 1
-        inside = link < len(links) and links[link][0] < at
-        if not inside and (at == 0 or row[at - 1] != "\\"):
-            edges.append(at)
-        at = row.find("|", at + 1)
-    edges.append(len(row))
-    cells = []
-    for index in range(len(edges) - 1):
-        start, stop = edges[index] + 1, edges[index + 1]
-        if stop == start and index in (0, len(edges) - 2):
-            continue
-        piece = row[start:stop]
-        start += len(piece) - len(piece.lstrip(" \t"))
-        cells.append((start, max(start, start + len(piece.strip(" \t")))))
-    return cells

@@ -16,7 +16,8 @@ import re
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from schemas.notes.blocks import CLOSE_TAG, LABEL, OPEN_TAG, TITLE, Definition, destination, normal_label
+from schemas.notes.blocks import Definition
+from schemas.notes.commonmark import CLOSE_TAG, LABEL, OPEN_TAG, TITLE, destination, normal_label
 
 WIKI, EMBED, MARKDOWN, IMAGE, URL = range(5)
 
@@ -50,9 +51,7 @@ class Inlines:
 # Both begin with plain characters in every branch, which lets the search run over prose without trying branches.
 INTERESTING = re.compile(r"\[|<|`|#|%%|://")
 _TOKEN = re.compile(r"\\[!-/:-@\[-`{-~]|``*|!\[|\[|\]|<|%%|://|#")
-WIKI_LINK = re.compile(
-    r"\[\[((?:[^\[\]\n\\]|\\.|\[[^\[\]\n]*\](?=[^\[\]\n]*\]\])|\](?!\])|\[(?!\[))++)\]\]"
-)
+WIKI_LINK = re.compile(r"\[\[((?:[^\[\]\n\\]|\\.|\[[^\[\]\n]*\](?=[^\[\]\n]*\]\])|\](?!\])|\[(?!\[))++)\]\]")
 """The text between double brackets: one line, single brackets allowed, `\\` before any character."""
 _TAG = re.compile(
     r"#([^\s\x00-\x2c\x2e\x3a-\x40\x5b-\x5e\x60\x7b-\x7f\xa0-\xa9\xab-\xb1\xb4\xb6-\xb8\xbb\xbf\xd7\xf7"

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 from schemas.findings import Rule
 from schemas.notes.config import NotesConfig
 from schemas.notes.dates import read_date
-from schemas.notes.front import Entry, Front, Node, Problem, Scalar, plain_value
+from schemas.notes.front import Front
+from schemas.notes.front_quick import Entry, Node, Problem, Scalar, plain_value
 from schemas.notes.inlines import WIKI_LINK
 from schemas.notes.linktypes import DEFAULT_TYPE
 from schemas.notes.model import MentionKind

@@ -18,7 +18,8 @@ from urllib.parse import unquote
 from schemas.errors import InvalidText
 from schemas.findings import Finding, found
 from schemas.notes.config import MIB, NotesConfig
-from schemas.notes.front import Front, Problem, json_value, read_front
+from schemas.notes.front import Front, read_front
+from schemas.notes.front_quick import Problem, json_value
 from schemas.notes.inlines import EMBED, IMAGE, MARKDOWN, URL, WIKI
 from schemas.notes.keys import Keys, read_keys, split_target
 from schemas.notes.layout import derived_id
@@ -207,8 +208,10 @@ class _Parser:
         self.conflicts(front, body, body_start)
         if not front.present and front.entries:
             # Frontmatter that never ends is body, too: what it says is not said twice.
-            body.links = [link for link in body.links if link.start >= front.stop]
-            body.tags = [tag for tag in body.tags if tag[0] >= front.stop]
+            said = {mention.start for mention in keys.mentions}
+            body.links = [link for link in body.links if link.start not in said]
+            tagged = {offset for _, offset in keys.tags}
+            body.tags = [tag for tag in body.tags if tag[0] not in tagged]
         if not front.whole:
             self.degraded = True
         for problem in front.problems:

@@ -10,8 +10,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from schemas.errors import InvalidText
-from schemas.notes import front
-from schemas.notes.front import Front, Scalar, json_value, read_front
+from schemas.notes.front import Front, read_front
+from schemas.notes.front_quick import Scalar, json_value, quick_read
 from schemas.yaml_text import read as read_yaml
 
 
@@ -310,7 +310,7 @@ def _mappings(draw: st.DrawFn, indent: int = 0) -> str:
 @settings(max_examples=50, deadline=None)
 @given(_mappings())
 def test_the_quick_reader_says_what_yaml_says(yaml: str) -> None:
-    quick = front._quick(yaml, 0, len(yaml))
+    quick = quick_read(yaml, 0, len(yaml))
     assume(quick is not None and not quick[1])
     assert quick is not None
     if "[[" in yaml:
