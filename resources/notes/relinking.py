@@ -126,16 +126,14 @@ def _others(linker: Linker, targets: Mapping[str, Moved]) -> Callable[[Moved], C
     """For a target, whether a name could mean something else once everything has moved."""
     gone = {path for path, move in targets.items() if move.new.path != path}
     known: dict[str, frozenset[str]] = {}
+    fresh: dict[str, set[str]] = {}
+    for move in targets.values():
+        for called in (stem(move.new.path), move.new.title or "", move.new.id or ""):
+            fresh.setdefault(fold(called), set()).add(move.new.path)
 
     def named(name: str) -> frozenset[str]:
         if name not in known:
-            folded = fold(stem(name))
-            fresh = {
-                move.new.path
-                for move in targets.values()
-                if folded in (fold(stem(move.new.path)), fold(move.new.title or ""), fold(move.new.id or ""))
-            }
-            known[name] = frozenset((set(linker.named(name)) - gone) | fresh)
+            known[name] = frozenset((set(linker.named(name)) - gone) | fresh.get(fold(stem(name)), set()))
         return known[name]
 
     return lambda move: lambda name: bool(named(name) - {move.new.path})
