@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from schemas.errors import InvalidText
-from schemas.notes.front_quick import KEY, Entry, Node, Problem, Scalar, quick_read, twice
+from schemas.notes.front_quick import KEY, MOST_TWICE, Entry, Node, Problem, Scalar, quick_read, twice
 from schemas.notes.rules import FRONTMATTER, MAPPING, TABS, TEMPLATE, UNCLOSED
 from schemas.text import Limits, TextFile
 
@@ -249,8 +249,9 @@ def _entries_one_by_one(text: str, front: Front, path: str) -> bool:
             found = _raw(text, at, end)
         for name, entry in found.items():
             if name in front.entries:
-                front.problems.append(twice(text, name, front.entries[name].key_start, entry.key_start))
                 front.whole = False
+                if len(front.problems) < MOST_TWICE:
+                    front.problems.append(twice(text, name, front.entries[name].key_start, entry.key_start))
             else:
                 front.entries[name] = entry
     return lost

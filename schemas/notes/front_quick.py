@@ -115,6 +115,10 @@ def quick_read(text: str, start: int, stop: int) -> tuple[dict[str, Entry], list
     return entries, reader.problems
 
 
+MOST_TWICE = 100
+"""So many keys that stand twice are named."""
+
+
 def twice(text: str, name: str, first: int, second: int) -> Problem:
     line = text.count("\n", 0, first) + 1
     message = f"the key {name!r} stands on line {line} already; the first counts"
@@ -174,7 +178,8 @@ class _Quick:
             if first is None:
                 entries[name] = Entry(at, node)
             else:
-                self.problems.append(twice(text, name, first.key_start, at))
+                if len(self.problems) < MOST_TWICE:
+                    self.problems.append(twice(text, name, first.key_start, at))
             if after < 0 or self.indent < indent:
                 return entries, after
             if self.indent > indent:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from bisect import bisect_right
+from collections import Counter
 from itertools import accumulate
 from typing import Any
 from urllib.parse import unquote
@@ -44,6 +45,8 @@ PARSER_VERSION = 1
 
 MAX_MENTIONS = 250_000
 MAX_FRONTMATTER = 10 << 10
+MOST_FINDINGS = 20
+"""Of each rule, in the frontmatter of one note; when these are mended, the next ones are shown."""
 _BOM = b"\xef\xbb\xbf"
 _LFS = b"version https://git-lfs.github.com/spec/"
 _LONE_CR = re.compile(r"\r(?!\n)")
@@ -214,10 +217,11 @@ class _Parser:
             body.tags = [tag for tag in body.tags if tag[0] not in tagged]
         if not front.whole:
             self.degraded = True
-        for problem in front.problems:
-            self.problem(problem)
-        for problem in keys.problems:
-            self.problem(problem)
+        counts: Counter[str] = Counter()
+        for problem in (*front.problems, *keys.problems):
+            counts[problem.rule.id] += 1
+            if counts[problem.rule.id] <= MOST_FINDINGS:
+                self.problem(problem)
         if front.present and front.stop - front.start > MAX_FRONTMATTER:
             message = f"the frontmatter has {front.stop - front.start:,} characters"
             self.problem(Problem(FRONTMATTER_SIZE, 0, message, "move text into the body"))
@@ -272,7 +276,8 @@ class _Parser:
             return
         for opened in _CONFLICT_OPEN.finditer(text):
             at = opened.start() - body_start
-            if at >= 0 and any(start <= at < stop for start, stop in body.code):
+            before = bisect_right(body.code, (at, len(text)))
+            if at >= 0 and before and at < body.code[before - 1][1]:
                 continue
             closed = _CONFLICT_CLOSE.search(text, opened.end())
             if closed is None:

@@ -390,3 +390,24 @@ def test_what_unclosed_frontmatter_says_is_not_said_twice() -> None:
 def test_labels_over_several_lines_are_one_text() -> None:
     for data in (b"> [one\n> two](a.md)", b"[one\ntwo](a.md)", b"- [one  \r\n  two](a.md)"):
         assert [mention.label for mention in parse_note(data, "a.md").mentions] == ["one two"]
+
+
+def test_a_fault_that_is_everywhere_is_a_bounded_number_of_findings() -> None:
+    for yaml in (
+        b"a: b\n" * 5_000,
+        b"links:\n" + b"-\n" * 5_000,
+        b"sources:\n" + b"- title: x\n" * 5_000,
+        b"a: 'b\n" + b"a: {\n" * 5_000,
+    ):
+        started = time.process_time()
+        parsed = parse_note(b"---\n" + yaml + b"---\n[[x]]\n", "a.md")
+        assert time.process_time() - started < 2
+        assert 1 <= len(parsed.findings) <= 25
+        assert targets(parsed) == ["x"]
+
+
+def test_many_markers_in_many_blocks_of_code_take_time_in_proportion() -> None:
+    data = b"```\n<<<<<<< a\n```\n>>>>>>> b\n" * 20_000
+    started = time.process_time()
+    assert rules(parse_note(data, "a.md")) == []
+    assert time.process_time() - started < 3
