@@ -35,7 +35,8 @@ class MentionKind(StrEnum):
     IMAGE = "image"
     """`![alt](target)`, inline or by reference"""
     URL = "url"
-    """Anything with a scheme (`https:`, `mailto:`), in a Markdown link or between angle brackets."""
+    """Anything with a scheme (`https:`, `mailto:`) or beginning with `//`: in a link, between angle brackets, or (http) bare.
+    Its target is the address as it is written, fragment included; it has no anchor."""
     TYPED = "typed"
     """An entry of the frontmatter's `links:`"""
     PROPERTY = "property"
@@ -48,7 +49,7 @@ class Mention:
 
     `target` is what is pointed at, unescaped and percent-decoded, without the anchor ('' for a link within the note);
     `anchor` what follows `#` (`^id` for a block); `label` the text shown, None where there is none. `type` is the link type:
-    `related` unless the frontmatter says otherwise. The span covers the whole link; `target_start`, `target_stop` cover the
+    `related` unless the frontmatter says otherwise (an entry of `links:`, or a key that is a known link type). The span covers the whole link; `target_start`, `target_stop` cover the
     raw target with its anchor, which a rename rewrites (for a reference link: in its definition).
     """
 
