@@ -126,17 +126,19 @@ def materialize(
         paths = opened.store.note_paths() if everything else list(dict.fromkeys(found_note(opened, note) for note in notes))
         links = linker(opened)
         plans = []
-        for path in paths:
-            try:
-                made = plan_materialize(
-                    opened.store, links, path, link_type=link_type, remove_inline=remove_inline, now=opened.now
-                )
-            except InvalidText as error:
-                if not everything:
-                    raise
-                app.note(f"passed over {opened.store.workspace_path(path)}: {error.message}")
-                continue
-            plans.append(made)
+        with app.progress("materialize", len(paths)) as bar:
+            for path in paths:
+                bar.advance(path)
+                try:
+                    made = plan_materialize(
+                        opened.store, links, path, link_type=link_type, remove_inline=remove_inline, now=opened.now
+                    )
+                except InvalidText as error:
+                    if not everything:
+                        raise
+                    app.note(f"passed over {opened.store.workspace_path(path)}: {error.message}")
+                    continue
+                plans.append(made)
         return joined(plans, "materialize")
 
     carry_out(app, store, make, label="notes link materialize", dry_run=dry_run, yes=yes)

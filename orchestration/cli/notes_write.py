@@ -107,7 +107,7 @@ def new(
     edit: bool,
     dry_run: bool,
     **provenance: Any,
-) -> None:
+) -> int:
     """Start a note, and print its id and where it lies.
 
     Its text comes from --body, from standard input, or from the template of its type. Where there is no store yet, one is
@@ -124,7 +124,7 @@ def new(
         raise UsageError("--body, --stdin and --template exclude each other", rule="usage", fix="give one of them")
     clean = clean_title(title)
     given = {"tags": checked_tags(tags), "note_id": note_id, "template": template, "folder": folder, "keys": _said(**provenance)}
-    _create(
+    return _create(
         app,
         store,
         clean,
@@ -160,7 +160,7 @@ def capture(
     edit: bool,
     dry_run: bool,
     **provenance: Any,
-) -> None:
+) -> int:
     """Make a note of standard input, titled by its first heading or line.
 
     \b
@@ -179,13 +179,13 @@ def capture(
         )
     named = clean or title_of(text) or "Untitled"
     given = {"tags": checked_tags(tags), "note_id": note_id, "folder": folder, "keys": _said(**provenance), "body": text}
-    _create(app, store, named, kind, given, edit=edit, dry_run=dry_run)
+    return _create(app, store, named, kind, given, edit=edit, dry_run=dry_run)
 
 
 def _create(
     app: App, selector: str | None, title: str, kind: str | None, given: dict[str, Any], *, edit: bool, dry_run: bool
-) -> None:
-    """Write a new note and say its id and path; `given` goes to `resources.notes.writing.create` as it is."""
+) -> int:
+    """Write a new note and say its id and path; `given` goes to `resources.notes.writing.create`. The exit code."""
     if not dry_run:
         from orchestration.cli.notes_init import start_if_none
 
@@ -204,9 +204,10 @@ def _create(
         return record, f"{app.style(note.id, 'cyan')}  {change.path}"
 
     plan = carry_out(app, selector, make, label="notes new", dry_run=dry_run, report=report)
-    if edit and not dry_run and plan is not None and plan.path is not None:
-        with opened(app, selector) as notes:
-            write_in(app, notes, plan.path)
+    if not edit or dry_run or plan is None or plan.path is None:
+        return 0
+    with opened(app, selector) as notes:
+        return write_in(app, notes, plan.path)
 
 
 def _knows(notes: OpenedNotes) -> Callable[[str], bool]:

@@ -469,3 +469,20 @@ class TestUpdate:
         assert {path: data for path, data in after.items() if path != "Beta.md"} == {
             path: data for path, data in before.items() if path != "Beta.md"
         }
+
+
+def test_every_command_that_changes_notes_has_an_example() -> None:
+    import click
+
+    from orchestration.cli.notes import LAZY, notes
+
+    mine = ("write", "move", "meta", "link", "store", "share", "git")
+    context = click.Context(notes)
+    for name, place in LAZY.items():
+        if place.partition(":")[0].removeprefix("orchestration.cli.notes_") not in mine:
+            continue
+        command = notes.get_command(context, name)
+        assert command is not None
+        below = command.commands.values() if isinstance(command, click.Group) else []
+        for each in (command, *below):
+            assert "Example" in (each.help or ""), f"{name} {each.name}"
