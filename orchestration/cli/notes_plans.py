@@ -70,13 +70,17 @@ def carry_out(
     of more than ASKED_FROM files is shown and asked about at a terminal. `before` is called with a plan that is about to be
     carried out. Raises Conflict when the files changed twice while they were being rewritten.
     """
+    from orchestration.cli.notes_stores import opened
+
+    if dry_run:
+        with opened(app, selector) as notes:
+            plan = _planned(notes, make)
+            show_difference(app, notes, plan, report)
+            return plan
     agreed = yes or not app.interactive
     while True:
         with writing(app, selector) as notes:
             plan = _planned(notes, make)
-            if dry_run:
-                show_difference(app, notes, plan, report)
-                return plan
             if agreed or len(plan.changes) <= ASKED_FROM:
                 if before is not None:
                     before(notes, plan)

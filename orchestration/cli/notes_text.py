@@ -141,6 +141,18 @@ def checked_tags(tags: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(check_tag(part) for tag in tags for part in tag.split(",")))
 
 
+def cut_frontmatter(text: str) -> tuple[dict[str, Any], str]:
+    """(the frontmatter that a piped text begins with, the rest); none, and the whole text, where it has none that can be read."""
+    from schemas.notes.edit import frontmatter, split
+
+    data = text.encode("utf-8")
+    try:
+        keys = frontmatter(data, "standard input")
+        return (dict(keys), split(data, "standard input").body.decode("utf-8")) if keys else ({}, text)
+    except HeadwaterError:
+        return {}, text
+
+
 def parse_setting(text: str) -> tuple[str, Any]:
     """`key=value` as a key and a JSON value: numbers, true, false, null and JSON lists and objects count as such, all else is
     text. Raises UsageError for anything without a key."""

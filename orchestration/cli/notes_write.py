@@ -27,6 +27,7 @@ from orchestration.cli.notes_text import (
     checked_tags,
     checked_text,
     clean_title,
+    cut_frontmatter,
     open_editor,
     parse_setting,
     read_stdin,
@@ -48,6 +49,8 @@ OWN_OPTIONS: Final = {
     "custom": "`headwater notes custom set`",
 }
 """Keys that --set leaves to another way, and which."""
+_NAMED: Final = frozenset({"id", "title", "type"})
+"""Keys that a new note gets by itself."""
 
 type_option = click.option("--type", "-t", "kind", metavar="TYPE", help="The note's type: fleeting, literature, permanent, moc.")
 folder_option = click.option("--folder", metavar="FOLDER", help="The folder in the store, instead of the one its layout gives.")
@@ -110,8 +113,8 @@ def new(
 ) -> int:
     """Start a note, and print its id and where it lies.
 
-    Its text comes from --body, from standard input, or from the template of its type. Where there is no store yet, one is
-    started: .qipu/ at the root of the checkout.
+    Its text comes from --body, from standard input, or from the template of its type. Frontmatter that standard input begins
+    with becomes the note's; options come first. Where there is no store yet, one is started: .qipu/ at the root of the checkout.
 
     \b
     Examples:
@@ -123,16 +126,10 @@ def new(
     if sum((body is not None, piped, template is not None)) > 1:
         raise UsageError("--body, --stdin and --template exclude each other", rule="usage", fix="give one of them")
     clean = clean_title(title)
-    given = {"tags": checked_tags(tags), "note_id": note_id, "template": template, "folder": folder, "keys": _said(**provenance)}
-    return _create(
-        app,
-        store,
-        clean,
-        kind,
-        {**given, "body": read_stdin(app) if piped else checked_text("--body", body)},
-        edit=edit,
-        dry_run=dry_run,
-    )
+    written, text = cut_frontmatter(read_stdin(app)) if piped else ({}, checked_text("--body", body))
+    given = {"note_type": kind, "tags": checked_tags(tags), "note_id": note_id, "template": template, "folder": folder}
+    given = _under(written, {**given, "body": text, "keys": _said(**provenance)})
+    return _create(app, store, clean, given, edit=edit, dry_run=dry_run)
 
 
 @command("capture")
@@ -163,6 +160,9 @@ def capture(
 ) -> int:
     """Make a note of standard input, titled by its first heading or line.
 
+    Frontmatter that it begins with, as web clippers write it, becomes the note's: its title, tags and other keys. Options come
+    first.
+
     \b
     Examples:
       pbpaste | headwater notes capture
@@ -170,21 +170,32 @@ def capture(
       git log -1 --format=%B | headwater notes capture --title "Why we moved" --type permanent
     """
     clean = None if title is None else clean_title(title)
-    text = read_stdin(app)
-    if not text.strip() and not allow_empty:
+    written, text = cut_frontmatter(read_stdin(app))
+    if not text.strip() and not written and not allow_empty:
         raise UsageError(
             "there was nothing on standard input",
             rule="note-empty",
             fix="pipe a text in, or pass --allow-empty for an empty note",
         )
-    named = clean or title_of(text) or "Untitled"
-    given = {"tags": checked_tags(tags), "note_id": note_id, "folder": folder, "keys": _said(**provenance), "body": text}
-    return _create(app, store, named, kind, given, edit=edit, dry_run=dry_run)
+    own = written.get("title")
+    named = clean or (clean_title(own) if isinstance(own, str) and own.strip() else title_of(text) or "Untitled")
+    given = {"note_type": kind, "tags": checked_tags(tags), "note_id": note_id, "folder": folder, "body": text}
+    return _create(app, store, named, _under(written, {**given, "keys": _said(**provenance)}), edit=edit, dry_run=dry_run)
 
 
-def _create(
-    app: App, selector: str | None, title: str, kind: str | None, given: dict[str, Any], *, edit: bool, dry_run: bool
-) -> int:
+def _under(written: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """The options of a new note, `given`, with the frontmatter that its text came with filled in below them."""
+    made = {**given, "keys": {**{key: value for key, value in written.items() if key not in _NAMED}, **given["keys"]}}
+    if given["tags"] and "tags" in written:
+        present = written["tags"] if isinstance(written["tags"], list) else str(written["tags"]).replace(",", " ").split()
+        made["keys"]["tags"] = [*present, *(tag for tag in given["tags"] if tag not in present)]
+    for option, key in (("note_id", "id"), ("note_type", "type")):
+        if given[option] is None and isinstance(written.get(key), str | int):
+            made[option] = str(written[key])
+    return made
+
+
+def _create(app: App, selector: str | None, title: str, given: dict[str, Any], *, edit: bool, dry_run: bool) -> int:
     """Write a new note and say its id and path; `given` goes to `resources.notes.writing.create`. The exit code."""
     if not dry_run:
         from orchestration.cli.notes_init import start_if_none
@@ -195,7 +206,7 @@ def _create(
         from resources.notes.writing import create
 
         folder = None if given["folder"] is None else inside(notes, given["folder"])
-        return create(notes.store, title=title, note_type=kind, now=notes.now, known=_knows(notes), **{**given, "folder": folder})
+        return create(notes.store, title=title, now=notes.now, known=_knows(notes), **{**given, "folder": folder})
 
     def report(notes: OpenedNotes, plan: Plan) -> tuple[dict[str, Any], str]:
         (change,) = plan.changes
@@ -327,6 +338,12 @@ def update(
     if not (keys or clean or kind or added or removed or piped or appended):
         raise UsageError("nothing to change is named", rule="usage", fix="see `headwater notes update --help`")
     text = read_stdin(app) if piped or appended else None
+    if text is not None and cut_frontmatter(text)[0]:
+        raise UsageError(
+            "standard input begins with frontmatter, and only the text below the note's own is changed",
+            rule="note-frontmatter",
+            fix="leave the frontmatter out; set keys with --set",
+        )
     if text is not None and not text.strip():
         raise UsageError(
             "there was nothing on standard input, and the note keeps its text",

@@ -271,6 +271,33 @@ class TestCapture:
         record = run("notes", "capture", "--json").records[-1]
         assert (store / record["path"]).stat().st_size > 1_000_000
 
+    def test_frontmatter_that_comes_with_the_text_becomes_the_notes(self, store: Path, run: Run, pipe: Pipe) -> None:
+        clipped = (
+            '---\ntitle: "A page: of the web"\nsource: https://example.org/a\ntags: [clippings, web]\ncreated: 2024-01-31\n---\n'
+        )
+        pipe(clipped + "\n# Another heading\n")
+        record = run("notes", "capture", "--tag", "mine", "--author", "Ann", "--json").records[-1]
+        assert record["title"] == "A page: of the web"
+        text = (store / record["path"]).read_text()
+        assert text.count("---\n") == 2
+        assert text.endswith("---\n\n# Another heading\n")
+        head = frontmatter(store / record["path"])
+        assert "source: https://example.org/a\n" in head
+        assert "created: 2024-01-31\n" in head
+        assert "author: Ann\n" in head
+        assert re.findall(r"[\w]+", head.partition("tags:")[2])[:3] == ["clippings", "web", "mine"]
+        pipe(clipped.replace("title", "type: literature\nid: own-id\nheading") + "text\n")
+        record = run("notes", "new", "Given", "--stdin", "--type", "permanent", "--json").records[-1]
+        assert (record["id"], record["title"], record["type"]) == ("own-id", "Given", "permanent")
+
+    @pytest.mark.parametrize(
+        "text", ["---\nnot: [closed\n---\ntext\n", "---\nno end\n", "---\n\ntext\n---\n", "---\n---\ntext\n"]
+    )
+    def test_what_only_looks_like_frontmatter_is_text(self, store: Path, run: Run, pipe: Pipe, text: str) -> None:
+        pipe(text)
+        record = run("notes", "capture", "--title", "T", "--json").records[-1]
+        assert (store / record["path"]).read_text().endswith("\n\n" + text)
+
     def test_options_are_those_of_new(self, store: Path, run: Run, pipe: Pipe) -> None:
         pipe("text")
         record = run(
@@ -397,6 +424,14 @@ class TestUpdate:
         assert (ran.code, "note-empty" in ran.err) == (2, True)
         assert tree(store) == before
 
+    @pytest.mark.parametrize("option", ["--stdin", "--append"])
+    def test_a_whole_file_is_not_taken_for_a_text(self, store: Path, run: Run, pipe: Pipe, option: str) -> None:
+        before = tree(store)
+        pipe(ALPHA)
+        ran = run("notes", "update", "qp-aaaa", option)
+        assert (ran.code, "note-frontmatter" in ran.err) == (2, True)
+        assert tree(store) == before
+
     def test_keys_of_any_kind(self, store: Path, run: Run) -> None:
         settings = ["--set", "due=2026-03-01", "--set", "n=3", "--set", 'who=["a", "b"]', "--unset", "extra"]
         ran = run("notes", "update", "qp-aaaa", *settings, "--summary", "Short: #1", "--json")
@@ -486,3 +521,42 @@ def test_every_command_that_changes_notes_has_an_example() -> None:
         below = command.commands.values() if isinstance(command, click.Group) else []
         for each in (command, *below):
             assert "Example" in (each.help or ""), f"{name} {each.name}"
+
+
+class TestWhichStore:
+    def test_it_is_named_by_option_or_environment(
+        self, store: Path, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        assert run("notes", "init", "other").code == 0
+        record = run("notes", "new", "T", "-s", "other/.qipu", "--json").records[-1]
+        assert record["path"].startswith("other/.qipu/notes/")
+        ran = run("notes", "new", "T", "-s", "no-such-store")
+        assert (ran.code, "store-unknown" in ran.err) == (2, True)
+        monkeypatch.setenv("QIPU_STORE", "other")
+        assert run("notes", "new", "T", "--json").records[-1]["path"].startswith("other/.qipu/notes/")
+        monkeypatch.setenv("QIPU_STORE", "")
+        monkeypatch.chdir(store / "other")
+        assert run("notes", "new", "T", "--json").records[-1]["path"].startswith("other/.qipu/notes/")
+
+    def test_case_4_a_relative_store_is_relative_to_the_root(
+        self, store: Path, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        record = run("-C", str(store), "notes", "new", "T", "-s", ".qipu", "--json").records[-1]
+        assert (store / record["path"]).is_file()
+
+    def test_two_stores_are_asked_about(self, checkout: Path, run: Run) -> None:
+        assert run("notes", "init", "one").code == 0
+        assert run("notes", "init", "two").code == 0
+        ran = run("notes", "new", "T")
+        assert (ran.code, "one" in ran.err, "two" in ran.err) == (2, True, True)
+
+    def test_any_folder_of_markdown_is_one(self, checkout: Path, run: Run) -> None:
+        (checkout / "docs").mkdir()
+        (checkout / "docs/page.md").write_text("# Page\n\n[other](other.md)\n")
+        (checkout / "docs/other.md").write_text("# Other\n")
+        record = run("notes", "new", "A new page", "-s", "docs", "--json").records[-1]
+        assert record["path"] == "docs/a-new-page.md"
+        assert run("notes", "mv", "other.md", "sub/renamed.md", "-s", "docs").code == 0
+        assert (checkout / "docs/page.md").read_text() == "# Page\n\n[other](sub/renamed.md)\n"
+        assert not (checkout / ".qipu").exists()
