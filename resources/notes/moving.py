@@ -176,7 +176,7 @@ def _check_places(store: NotesStore, moves: Collection[Moved]) -> None:
         arriving.add(new)
         is_note = store.is_note(one.old.path)
         if len(moves) == 1 or is_note != store.is_note(new):
-            store.check_new(new, is_note=is_note)
+            store.check_new(new, is_note=is_note, leaving=leaving)
         if not is_note and store.is_note(new):
             raise UsageError(f"{new!r} would make a note of an attachment", rule="notes-place", fix="keep its extension")
 

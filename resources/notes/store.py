@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from datetime import UTC, datetime
 from functools import cached_property
@@ -180,13 +180,21 @@ class NotesStore:
     # new files
 
     def new_path(
-        self, note_id: str, title: str, note_type: str | None, created: datetime | None = None, folder: str | None = None
+        self,
+        note_id: str,
+        title: str,
+        note_type: str | None,
+        created: datetime | None = None,
+        folder: str | None = None,
+        *,
+        own: str | None = None,
     ) -> str:
         """Where a note with this id, title and type belongs, or its place in `folder`; `created` counts where the layout sorts by
         date.
 
         qipu's layout: `notes/<id>-<slug>.md`, `mocs/…` for type moc. A vault: the title as the file's name, in the folder that
-        the vault puts new notes in. Another folder: `<slug>.md`. A name that is taken there gets the id behind it.
+        the vault puts new notes in. Another folder: `<slug>.md`. A name that is taken there, unless by the file at the path
+        `own`, gets the id behind it.
         """
         if self.layout is Layout.QIPU:
             where = folder if folder is not None else self.folder_for(note_type, created)
@@ -198,9 +206,9 @@ class NotesStore:
             name, where = _slug(title), ""
         name = name if name and is_portable_name(f"{name}.md") else note_id
         where = where if folder is None else folder
-        if fold(f"{name}.md") in {fold(present) for present in self._names_in(where)}:
+        if fold(f"{name}.md") in {fold(present) for present in self._names_in(where) if own != _joined(where, present)}:
             name = f"{name}-{note_id}" if self.layout is Layout.FOLDER else f"{name} {note_id}"
-        return "/".join(filter(None, (where, f"{name}.md")))
+        return _joined(where, f"{name}.md")
 
     def file_name(self, note_id: str, title: str) -> str:
         """The name of a note's file in qipu's layout."""
@@ -228,8 +236,8 @@ class NotesStore:
             return "/".join(filter(None, (here, chosen[2:].strip("/"))))
         return chosen.strip("/")
 
-    def check_new(self, path: str, *, is_note: bool = True) -> str:
-        """`path` when a new note (or another file) may lie there.
+    def check_new(self, path: str, *, is_note: bool = True, leaving: Collection[str] = ()) -> str:
+        """`path` when a new note (or another file) may lie there once the files `leaving` are gone.
 
         Raises HeadwaterError (rule `path-…`) for a path that is not safe everywhere, UsageError for one that is no note's or that
         some platform takes for a file that is there.
@@ -243,7 +251,7 @@ class NotesStore:
             )
         folder, _, name = path.rpartition("/")
         for present in self._names_in(folder):
-            if present != name and fold(present) == fold(name):
+            if present != name and fold(present) == fold(name) and _joined(folder, present) not in leaving:
                 raise UsageError(
                     f"{name!r} and {present!r} are one file on some computers",
                     rule="notes-place",
@@ -282,6 +290,10 @@ class NotesStore:
             return self.storage.read(self.workspace_path(path), limit=_CONFIG_LIMIT)
         except (FileNotFoundError, HeadwaterError):
             return None
+
+
+def _joined(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder else name
 
 
 def _slug(title: str) -> str:

@@ -105,7 +105,7 @@ def update(
     after_path = path if title is None and note_type is None else _renamed(store, before, title, note_type)
     after_title = title if title is not None else before.title
     if after_path != path:
-        store.check_new(after_path)
+        store.check_new(after_path, leaving={path})
         if store.exists(after_path):
             raise UsageError(
                 f"{store.workspace_path(after_path)} is there already",
@@ -289,12 +289,12 @@ def _renamed(store: NotesStore, note: ParsedNote, title: str | None, note_type: 
             elif note_type != "moc" and top == MOCS:
                 folder = store.folder_for(note_type, _created(note))
     elif title is not None:
-        fitting = store.new_path(note.id, note.title, None).rpartition("/")[2]
+        fitting = store.new_path(note.id, note.title, None, folder=folder, own=note.path).rpartition("/")[2]
         if note.title_from == "file" or own in (
             note.title,
             stem(fitting).removesuffix(f" {note.id}").removesuffix(f"-{note.id}"),
         ):
-            name = store.new_path(note.id, new_title, None).rpartition("/")[2]
+            name = store.new_path(note.id, new_title, None, folder=folder, own=note.path).rpartition("/")[2]
     return f"{folder}/{name}" if folder else name
 
 

@@ -106,6 +106,15 @@ class TestMove:
         assert "[back](../../Beta.md)" in (vault / "sub/deeper/Delta.md").read_text()
         assert link_states() == before
 
+    def test_only_the_case_of_a_name_changes(self, vault: Path, run: Run) -> None:
+        before = link_states()
+        assert run("notes", "mv", "Beta.md", "beta.md").code == 0
+        assert not (vault / "Beta.md").exists()
+        assert run("notes", "update", "beta", "--title", "BETA").code == 0
+        assert (vault / "BETA.md").is_file(), "not one with an id behind its name, as if its own were taken"
+        assert "(../BETA.md)" in (vault / "sub/Gamma.md").read_text()
+        assert link_states() == before
+
     def test_many_files_are_not_asked_about_without_a_terminal(self, store: Path, run: Run) -> None:
         write_files(store, {f".qipu/notes/n{number}.md": "[b](qp-bbbb-beta.md)\n" for number in range(30)})
         ran = run("notes", "mv", "qp-bbbb", "archive/", "--json")
