@@ -26,7 +26,8 @@ BEFORE: Final = ",18.50,"
 AFTER: Final = ",19.00,"
 CHANGED_ARTIFACT: Final = "tables/shop/playground_db"
 NOTE: Final = "rangers/.qipu/notes/qp-m6y0jx9fd4-vultures-over-crag-lookout.md"
-LINE: Final = "\nBoth were back on the 14th, above the meadow of the [[Marmots at Alpenrose]].\n"
+TARGET: Final = "Marmots at Alpenrose"
+LINE: Final = f"\nBoth were back on the 14th, above the meadow of the [[{TARGET}]].\n"
 _DERIVED = (".headwater", "headwater-rescue", "playground.db*", "playground.duckdb*", "scratch", "qipu.db*", ".cache")
 
 
@@ -66,6 +67,9 @@ def demo(app: App, examples: str | None, folder: str | None) -> int:
     code = _run(app, root, "build")
     if code:
         return code
+    _say(app, "What links to a note, and where? (Commands on notes bring the index up to date by themselves.)")
+    _run(app, root, "notes", "backlinks", TARGET)
+    _run(app, root, "notes", "search", "marmot OR vulture")
     _say(app, "Ask the workspace in SQL: rows of every store, lineage and findings are tables of one catalog.")
     _run(app, root, "query", "SELECT name, price, in_stock FROM shop.product WHERE price > 15 ORDER BY price")
     _run(app, root, "query", "SELECT title, backlinks FROM fieldnotes.nodes ORDER BY backlinks DESC, title LIMIT 3")

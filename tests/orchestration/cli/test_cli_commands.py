@@ -666,6 +666,7 @@ def test_the_demo_builds_everything_then_only_what_depends_on_the_change(tmp_pat
     assert "9 fresh, 5 built" in done.stdout
     assert "because the source data changed: data/product.csv" in done.stdout
     assert "10 fresh, 4 built" in done.stdout
+    assert "Vultures over Crag Lookout" in done.stdout.partition("notes backlinks")[2]
     assert "14 restored" in done.stdout
     assert done.stdout.rstrip().endswith("ui")
     assert _tree(EXAMPLES) == before
