@@ -44,10 +44,11 @@ def writing(app: App, selector: str | None) -> Iterator[OpenedNotes]:
     """The store that is meant, opened for a change: no other command changes it meanwhile. Raises as `opened` does."""
     from assets.notes.opened import open_notes
     from orchestration.cli.notes_stores import chosen_store
+    from resources.notes.store import NotesStore
 
     store = chosen_store(app, selector)
     # Opened under the lock, so that the index has seen what the command before us wrote.
-    with app.workspace().root.lock(f"notes {store.root}"), open_notes(app.engine(), store) as notes:
+    with NotesStore(app.workspace().root, store.root).lock(), open_notes(app.engine(), store) as notes:
         if notes.notice is not None:
             app.note(notes.notice)
         yield notes

@@ -179,6 +179,7 @@ def sync(app: App, store: str | None, branch: str | None, remote: str | None, me
     """
     from orchestration.cli.notes_stores import chosen_store
     from resources.notes.branch import attach_branch
+    from resources.notes.store import NotesStore
     from resources.notes.sync import sync as sync_store
 
     if not message.strip():
@@ -187,7 +188,7 @@ def sync(app: App, store: str | None, branch: str | None, remote: str | None, me
     root = app.workspace().root.local_root
     if root is None:
         raise UsageError("a workspace at a URL has no branches", rule="needs-local", fix="run it in a clone")
-    with app.workspace().root.lock(f"notes {place.root}"):
+    with NotesStore(app.workspace().root, place.root).lock():
         if branch is not None:
             for line in attach_branch(root / place.root, branch, remote=remote):
                 app.note(line)

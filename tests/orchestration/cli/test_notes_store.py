@@ -9,9 +9,24 @@ from pathlib import Path
 
 import pytest
 
-from tests.orchestration.cli.notes_work import ALPHA, A, B, C, Run, checkout, git, link_states, store, tree, vault, write_files
+from tests.orchestration.cli.notes_work import (
+    ALPHA,
+    A,
+    B,
+    C,
+    Pipe,
+    Run,
+    checkout,
+    git,
+    link_states,
+    pipe,
+    store,
+    tree,
+    vault,
+    write_files,
+)
 
-__all__ = ["checkout", "store", "vault"]
+__all__ = ["checkout", "pipe", "store", "vault"]
 
 
 class TestInit:
@@ -337,3 +352,32 @@ class TestBranch:
         monkeypatch.chdir(tmp_path)
         ran = run("notes", "init", "lab", "--branch", "n")
         assert (ran.code, "git" in ran.err) == (2, True)
+
+
+def test_after_any_sequence_of_commands_the_index_equals_a_build_from_nothing(store: Path, run: Run, pipe: Pipe) -> None:
+    from assets.notes.dump import content_digest
+
+    (store / "pic.png").write_bytes(b"x")
+    pipe("---\ntags: [t]\n---\n# Captured\n\nSee [[Alpha]], [[Gone]] and [b](../notes/qp-bbbb-beta.md#end).\n")
+    sequence = [
+        ["capture", "--id", "qp-dddd"],
+        ["new", "Gone", "--id", "qp-eeee"],
+        ["update", "qp-bbbb", "--title", "Omega", "--tag", "fresh"],
+        ["link", "add", "qp-dddd", "contradicts", "qp-bbbb"],
+        ["attach", "qp-aaaa", "pic.png"],
+        ["mv", "qp-dddd", "deep/er/"],
+        ["rm", "qp-eeee", "--force"],
+        ["custom", "set", "qp-aaaa", "k", "v"],
+        ["link", "materialize", "--all"],
+        ["merge", "qp-aaaa", "qp-bbbb"],
+        ["update", "qp-bbbb", "--type", "moc"],
+        ["relayout", "--mocs", "type", "--attachments", "per-note"],
+        ["index", "--rewrite-wiki-links"],
+        ["new", "Gone"],
+    ]
+    for command in sequence:
+        ran = run("notes", *command)
+        assert ran.code == 0, (command, ran)
+        kept = content_digest(store / ".qipu/qipu.db")
+        assert run("notes", "index", "--rebuild").code == 0
+        assert content_digest(store / ".qipu/qipu.db") == kept, command
