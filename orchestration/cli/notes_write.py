@@ -6,6 +6,7 @@ Cleaning what people typed is `orchestration.cli.notes_text`, carrying out a pla
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -205,7 +206,7 @@ def _create(app: App, selector: str | None, title: str, given: dict[str, Any], *
     def make(notes: OpenedNotes) -> Plan:
         from resources.notes.writing import create
 
-        folder = None if given["folder"] is None else inside(notes, given["folder"])
+        folder = _current_folder(app, notes) if given["folder"] is None else inside(notes, given["folder"])
         return create(notes.store, title=title, now=notes.now, known=_knows(notes), **{**given, "folder": folder})
 
     def report(notes: OpenedNotes, plan: Plan) -> tuple[dict[str, Any], str]:
@@ -219,6 +220,21 @@ def _create(app: App, selector: str | None, title: str, given: dict[str, Any], *
         return 0
     with opened(app, selector) as notes:
         return write_in(app, notes, plan.path)
+
+
+def _current_folder(app: App, notes: OpenedNotes) -> str | None:
+    """The folder of a vault one stands in, where its settings put new notes into the folder of the present one; else None."""
+    from schemas.notes.layout import Layout
+
+    root = notes.store.storage.local_root
+    if root is None or app.root is not None or notes.store.layout is not Layout.VAULT:
+        return None
+    if notes.store.obsidian.new_file_location != "current":
+        return None
+    here = Path.cwd().resolve()
+    top = (root / notes.store.root).resolve()
+    inner = here.relative_to(top).as_posix() if here.is_relative_to(top) else None
+    return "" if inner == "." else inner
 
 
 def _knows(notes: OpenedNotes) -> Callable[[str], bool]:

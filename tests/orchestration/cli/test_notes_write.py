@@ -165,6 +165,16 @@ class TestNew:
         assert {path: after[path] for path in before} == before
         assert set(after) - set(before) == {record["path"]}
 
+    def test_a_vault_says_where_new_notes_go(self, vault: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        (vault / "sub/deeper").mkdir()
+        monkeypatch.chdir(vault / "sub/deeper")
+        assert run("notes", "new", "One", "--json").records[-1]["path"] == "One.md"
+        (vault / ".obsidian/app.json").write_text('{"newFileLocation": "current"}')
+        assert run("notes", "new", "Two", "--json").records[-1]["path"] == "sub/deeper/Two.md"
+        (vault / ".obsidian/app.json").write_text('{"newFileLocation": "folder", "newFileFolderPath": "inbox"}')
+        assert run("notes", "new", "Three", "--json").records[-1]["path"] == "inbox/Three.md"
+        assert run("notes", "new", "Four", "--folder", "sub", "--json").records[-1]["path"] == "sub/Four.md"
+
     @pytest.mark.parametrize(
         ("title", "kept"),
         [
