@@ -8,11 +8,13 @@ branch is `resources.notes.sync`.
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from resources.git import GitError, top_level
-from resources.notes.gitcalls import answer, attempt, run
+from resources.notes.gitcalls import answer, attempt, blobs, run, tree_changes
 from schemas.errors import HeadwaterError, Refused, UsageError
 from schemas.notes.gitfiles import GITATTRIBUTES, GITIGNORE, spellings, with_line
 
@@ -20,7 +22,6 @@ DEFAULT_BRANCH = "qipu-metadata"
 SETTINGS: Mapping[str, str] = {
     "core.autocrlf": "false",
     "core.safecrlf": "false",
-    "core.excludesFile": os.devnull,
     "commit.gpgSign": "false",
     "advice.detachedHead": "false",
     "gc.auto": "0",
@@ -35,6 +36,7 @@ _NOBODY = {
     "GIT_COMMITTER_EMAIL": "headwater@localhost",
 }
 _LISTED = 5
+_COMMON = ["rev-parse", "--path-format=absolute", "--git-common-dir"]
 
 
 def branch_of(store_folder: Path) -> str | None:
@@ -70,7 +72,9 @@ def attach_branch(store_folder: Path, branch: str = DEFAULT_BRANCH, *, remote: s
             fix=f"pass --branch {present}, or use git there",
         )
     lines = _hide(root, store_folder)
-    if present is None:
+    if present is not None:
+        attempt(root, ["worktree", "repair", str(store_folder)])  # a command killed just before it did so
+    else:
         _check_untracked(root, store_folder)
         lines = [*_ensure_branch(root, branch, remote), *lines]
         _add_worktree(root, store_folder, branch)
@@ -127,7 +131,7 @@ def identity(folder: Path) -> dict[str, str]:
 def _hide(root: Path, store_folder: Path) -> list[str]:
     """The one line in the exclude file of the repository."""
     inside = store_folder.absolute().relative_to(root.absolute()).as_posix()
-    common = Path(answer(root, ["rev-parse", "--path-format=absolute", "--git-common-dir"]))
+    common = Path(answer(root, _COMMON))
     exclude = common / "info" / "exclude"
     try:
         present = exclude.read_bytes().decode("utf-8", "surrogateescape")
@@ -179,7 +183,8 @@ def _ensure_branch(root: Path, branch: str, remote: str | None) -> list[str]:
 def _add_worktree(root: Path, store_folder: Path, branch: str) -> None:
     """Make the folder a worktree without touching a file that lies in it.
 
-    git adds worktrees to empty folders only, so it is added beside the store, and its `.git` file is moved in.
+    git adds worktrees to empty folders only, so an empty one is added beside the store. The branch's files are written into the
+    store's folder as a set, and only then the `.git` file is moved in: killed at any moment, nothing looks deleted.
     """
     store_folder.mkdir(parents=True, exist_ok=True)
     if (store_folder / ".git").exists():
@@ -188,11 +193,8 @@ def _add_worktree(root: Path, store_folder: Path, branch: str) -> None:
             rule="notes-branch",
             fix="move its .git away, or leave --branch out",
         )
-    # A name that git will give the worktree's records; what a killed command left of it is taken away first.
     made = store_folder.with_name(f"{store_folder.name}.headwater-worktree")
-    if made.is_dir():
-        run(root, ["worktree", "remove", "--force", str(made)], allowed=(0, 128))
-    run(root, ["worktree", "prune"], allowed=(0, 128))
+    _forget_gone(root, branch, made)
     code, _, said = attempt(root, ["worktree", "add", "--quiet", "--no-checkout", str(made), branch], settings=SETTINGS)
     if code != 0:
         if "already checked out" in said or "already used by worktree" in said:
@@ -203,30 +205,49 @@ def _add_worktree(root: Path, store_folder: Path, branch: str) -> None:
             )
         raise GitError(f"git worktree failed: {said.strip()}", rule="git-failed", fix="run `git worktree list`")
     try:
-        _check_equal(made, store_folder)
+        _write_files(made, store_folder)
         (made / ".git").replace(store_folder / ".git")
         made.rmdir()
     except BaseException:
         attempt(root, ["worktree", "remove", "--force", str(made)])
         raise
     run(root, ["worktree", "repair", str(store_folder)])
-    run(store_folder, ["reset", "--quiet", "--mixed"], settings=SETTINGS)
-    # Only files that are missing are written; those that lie there were found to be the same.
-    run(store_folder, ["checkout-index", "--all", "--quiet"], settings=SETTINGS, allowed=(0, 1, 128))
+    run(store_folder, ["read-tree", "HEAD"], settings=SETTINGS)
 
 
-def _check_equal(worktree: Path, store_folder: Path) -> None:
-    listed = run(worktree, ["ls-tree", "-r", "-z", "HEAD"]).split(b"\0")[:-1]
+def _forget_gone(root: Path, branch: str, left_over: Path) -> None:
+    """Have git forget worktrees of the branch that are gone, and the one a killed command left beside the store.
+
+    Not by `git worktree prune`, which would also forget those of the user whose disk is not there at the moment.
+    """
+    if left_over.is_dir():
+        attempt(root, ["worktree", "remove", "--force", str(left_over)])
+    for records in Path(answer(root, _COMMON), "worktrees").glob("*"):
+        with suppress(OSError):
+            place = Path((records / "gitdir").read_text(encoding="utf-8").strip())
+            head = (records / "HEAD").read_text(encoding="utf-8").strip()
+            if head == f"ref: refs/heads/{branch}" and not place.exists() and not (records / "locked").exists():
+                shutil.rmtree(records)
+
+
+def _write_files(worktree: Path, store_folder: Path) -> None:
+    """The files of the branch into the store's folder, all or none. Raises Refused when one is there with other bytes."""
+    from resources.storage.base import ABSENT, Change
+    from resources.storage.local import LocalStorage
+
+    empty = answer(worktree, ["hash-object", "-t", "tree", os.devnull])
+    wanted = tree_changes(worktree, empty, "HEAD")
+    contents = blobs(worktree, [change.new for change in wanted if change.new is not None])
+    storage = LocalStorage(store_folder, state=Path(answer(worktree, _COMMON)) / "headwater" / "attaching")
+    storage.recover()
     differing: list[str] = []
-    for row in listed:
-        fields, _, name = row.partition(b"\t")
-        path = store_folder / os.fsdecode(name)
-        if path.is_symlink() or (path.exists() and not path.is_file()):
-            differing.append(os.fsdecode(name))
-        elif path.is_file():
-            oid = run(worktree, ["hash-object", "--no-filters", str(path)]).strip()
-            if oid != fields.split()[2]:
-                differing.append(os.fsdecode(name))
+    changes: list[Change] = []
+    for change in wanted:
+        data, place = contents[change.new or ""], store_folder / change.path
+        if place.is_symlink() or (place.exists() and (not place.is_file() or place.read_bytes() != data)):
+            differing.append(change.path)
+        elif not place.exists():
+            changes.append(Change(change.path, data, ABSENT))
     if differing:
         shown = ", ".join(differing[:_LISTED]) + (f" and {len(differing) - _LISTED} more" if len(differing) > _LISTED else "")
         raise Refused(
@@ -234,6 +255,7 @@ def _check_equal(worktree: Path, store_folder: Path) -> None:
             rule="notes-branch",
             fix="move them away, attach the branch, and bring them back",
         )
+    storage.commit(changes, label="attach the branch of the notes")
 
 
 def _write_missing(store_folder: Path) -> None:

@@ -6,7 +6,9 @@ never through git's `ext` transport. Light: subprocess is loaded by the first ca
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from resources.git import GitError, command, environment
@@ -79,3 +81,57 @@ def answer(root: Path, arguments: Sequence[str], *, allowed: Sequence[int] = (0,
 def local_branches(root: Path) -> list[str]:
     """The full names of the local branches, most recently written first. Raises GitError."""
     return answer(root, ["for-each-ref", "--sort=-committerdate", "--format=%(refname)", "refs/heads"]).splitlines()
+
+
+@dataclass(frozen=True, slots=True)
+class TreeChange:
+    """One path that differs between two trees: the blobs on either side, None where there is no file."""
+
+    path: str
+    old: str | None
+    new: str | None
+
+
+def tree_changes(root: Path, old: str, new: str) -> list[TreeChange]:
+    """What differs between two trees or commits, sorted by path.
+
+    Raises GitError (rule `notes-branch`) for what is no plain file: links and repositories inside repositories are not taken from
+    others.
+    """
+    rows = run(root, ["diff-tree", "-r", "-z", "--no-renames", "--no-ext-diff", old, new]).split(b"\0")
+    found: list[TreeChange] = []
+    for meta, name in zip(rows[::2], rows[1::2], strict=False):
+        before, after, old_blob, new_blob, _ = meta.decode("ascii").lstrip(":").split()
+        path = os.fsdecode(name)
+        if after not in _PLAIN or before not in _PLAIN:
+            raise GitError(
+                f"{path!r} on the branch is no plain file",
+                rule="notes-branch",
+                path=path,
+                fix="take the link or the submodule off the branch",
+            )
+        found.append(TreeChange(path, None if before == _NO_FILE else old_blob, None if after == _NO_FILE else new_blob))
+    return found
+
+
+def blobs(root: Path, names: Iterable[str]) -> dict[str, bytes]:
+    """The bytes of blobs by their object names. Raises GitError for one that is not there."""
+    wanted = list(dict.fromkeys(names))
+    if not wanted:
+        return {}
+    answered = run(root, ["cat-file", "--batch"], stdin="".join(f"{name}\n" for name in wanted).encode())
+    found: dict[str, bytes] = {}
+    at = 0
+    for name in wanted:
+        end = answered.index(b"\n", at)
+        fields = answered[at:end].split()
+        if len(fields) != 3:
+            raise GitError(f"git has no object {name}", rule="git-failed", fix="run `git fsck`")
+        size = int(fields[2])
+        found[name] = answered[end + 1 : end + 1 + size]
+        at = end + 1 + size + 1
+    return found
+
+
+_NO_FILE = "000000"
+_PLAIN = frozenset({_NO_FILE, "100644", "100755", "100664"})

@@ -1,12 +1,16 @@
 """Sharing a store that is on a branch of its own: commit what changed, take in what others did, give ours to them.
 
-Notes are merged by `resources.notes.merge_driver`, whether or not `git setup` was run in the clone. A merge in conflict stays in
-the files, between markers, as git leaves it; it is reported, and nothing is committed or shared before somebody has decided. A
-note that one side changed and the other deleted is kept.
+Merging never happens in the store's folder: git makes the merged tree (`git merge-tree`, 2.38 or later), notes through
+`resources.notes.merge_driver` whether or not `git setup` was run, and the files that differ are then written as one set with
+compare-and-swap. So an editor that saves at the same moment loses nothing, and a command killed at any moment leaves files that
+are old or new, never half. Conflicts stay in the files between markers, are reported, and nothing is committed or shared before
+somebody has decided; which merge waits is said by a file that is written in the same set. A note that one side changed and the
+other deleted is kept.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import sys
@@ -14,28 +18,38 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from resources.git import GitError
 from resources.locks import file_lock
 from resources.notes.branch import SETTINGS, branch_of, fetch, identity, remote_of, tracking_ref
-from resources.notes.gitcalls import answer, attempt, run
-from schemas.errors import UsageError
+from resources.notes.gitcalls import answer, attempt, blobs, run, tree_changes
+from resources.storage.base import ABSENT, Change
+from schemas.errors import Conflict, UsageError
 from schemas.findings import Finding, found
 from schemas.notes.gitfiles import MERGE_DRIVER, has_markers
 from schemas.notes.rules import CONFLICT
+from schemas.oid import bytes_oid
 
-_PUSHES = 6
-_NOT_SHARED = "/qipu.db*\n/.cache/\n*.hwtmp\n"
+if TYPE_CHECKING:
+    from resources.storage.base import Storage
+
+WAITING = ".headwater-merge"
+"""In the store's folder: which merge waits for decisions. JSON: `{"theirs": commit, "paths": [path, …]}`."""
+
+_ROUNDS = 6
+"""How often we begin again because somebody pushed, or saved a file, meanwhile."""
+_NOT_SHARED = f"/qipu.db*\n/.cache/\n/{WAITING}\n*.hwtmp\n"
 """What git ignores whether or not the store's `.gitignore` says so. Not by pathspecs: git 2.39 refuses one that excludes what is
 ignored already."""
+_SHARED = (":(top,glob)**/*.md", ":(top,glob)**/*.markdown", ":(top)config.toml", ":(top)attachments", ":(top)templates")
 _PATIENCE = 10.0
 """Seconds that a git which outlived a killed command gets to finish."""
-_UNMERGED = frozenset({"DD", "AU", "UD", "UA", "DU", "AA", "UU"})
 
 
 @dataclass(slots=True)
 class Synced:
-    """What a sync did. `findings` are conflicts to decide; while there are any, nothing of the merge is committed or pushed."""
+    """What a sync did. `findings` are conflicts to decide; while there are any, nothing is committed or pushed."""
 
     branch: str
     remote: str | None = None
@@ -48,12 +62,19 @@ class Synced:
 
 
 def sync(
-    store_folder: Path, *, prefix: str = "", remote: str | None = None, message: str = "Update the notes", push: bool = True
+    store_folder: Path,
+    *,
+    prefix: str = "",
+    storage: Storage | None = None,
+    remote: str | None = None,
+    message: str = "Update the notes",
+    push: bool = True,
 ) -> Synced:
-    """Commit, pull and push the branch at the store's folder. `prefix` stands before paths in findings (the store's root).
+    """Commit, pull and push the branch at the store's folder.
 
-    Without a remote, only commits. Raises UsageError when the store is on no branch of its own, GitError when git or the remote
-    fails; what was committed until then stays.
+    `storage` is the workspace's, `prefix` the store's root in it, which also stands before paths in findings; without a storage,
+    one over the store's folder alone is used. Without a remote, only commits. Raises UsageError when the store is on no branch of
+    its own, GitError when git or the remote fails; what was committed until then stays.
     """
     folder = store_folder.absolute()
     branch = branch_of(folder)
@@ -64,73 +85,181 @@ def sync(
         raise UsageError(
             "the store is on no branch of its own", rule="notes-branch", fix="run `headwater notes init --branch NAME` first"
         )
-    own = Path(answer(folder, ["rev-parse", "--path-format=absolute", "--git-dir"]))
-    with file_lock(own / "headwater", "notes sync"):
+    own = Path(answer(folder, ["rev-parse", "--path-format=absolute", "--git-dir"])) / "headwater"
+    with file_lock(own, "notes sync"):
         _after_a_killed_sync(own)
-        marker = own / "headwater" / "syncing"
+        marker = own / "syncing"
         marker.touch()
         try:
-            return _sync(folder, own, Synced(branch, remote_of(folder, branch, remote)), prefix, message, push)
+            if storage is None:
+                from resources.storage.local import LocalStorage
+
+                work = _Work(folder, own, LocalStorage(folder, state=own / "storage"), "", prefix, branch)
+            else:
+                work = _Work(folder, own, storage, f"{prefix}/" if prefix else "", prefix, branch)
+            work.storage.recover()
+            return _sync(work, Synced(branch, remote_of(folder, branch, remote)), message, push)
         finally:
             with suppress(OSError):
                 marker.unlink()
 
 
-def _sync(folder: Path, own: Path, done: Synced, prefix: str, message: str, push: bool) -> Synced:
-    for attempt_number in range(_PUSHES):
-        if not _commit(folder, own, done, prefix, message):
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What a sync works on: the store's folder, where we keep our own files, the storage and what is before paths in it."""
+
+    folder: Path
+    own: Path
+    storage: Storage
+    before: str
+    prefix: str
+    branch: str
+
+    def shown(self, path: str) -> str:
+        return f"{self.prefix}/{path}" if self.prefix else path
+
+    def commit_of(self, revision: str) -> str | None:
+        code, out, _ = attempt(self.folder, ["rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}"])
+        return out.decode().strip() if code == 0 else None
+
+    def contains(self, commit: str, other: str) -> bool:
+        """Whether `other` is in the history of `commit`."""
+        return attempt(self.folder, ["merge-base", "--is-ancestor", other, commit])[0] == 0
+
+
+def _sync(work: _Work, done: Synced, message: str, push: bool) -> Synced:
+    for round_number in range(_ROUNDS):
+        time.sleep(0.1 * round_number)
+        if not _commit(work, done, message):
             return done
         if done.remote is None:
             done.lines.append("there is no remote to share the notes with")
             return done
         theirs = tracking_ref(done.remote, done.branch)
-        if fetch(folder, done.remote, done.branch) and not _merge(folder, own, done, prefix, theirs):
+        if fetch(work.folder, done.remote, done.branch):
+            try:
+                if not _take_in(work, done, theirs):
+                    return done
+            except Conflict:
+                continue  # somebody saved a file since it was committed: the next round commits that first
+        if not push or work.commit_of(theirs) == work.commit_of("HEAD"):
             return done
-        if not push:
-            return done
-        if _up_to_date(folder, theirs):
-            return done
-        if _pushed(folder, done.remote, done.branch):
+        if _pushed(work.folder, done.remote, done.branch):
             done.pushed = True
             done.lines.append(f"pushed to {done.remote}/{done.branch}")
             return done
-        time.sleep(0.1 * attempt_number)
     raise GitError(
-        f"others pushed to {done.remote}/{done.branch} every time first",
+        f"others changed {done.remote}/{done.branch} or the store every time first",
         rule="git-failed",
         fix="run `headwater notes sync` again",
     )
 
 
-def _commit(folder: Path, own: Path, done: Synced, prefix: str, message: str) -> bool:
-    """Commit everything in the folder; False while a merge waits for decisions."""
-    merging = (own / "MERGE_HEAD").exists()
-    if merging:
-        done.findings = _conflicts(folder, prefix)
+def _commit(work: _Work, done: Synced, message: str) -> bool:
+    """Commit everything in the folder, with a merge that has been decided; False while one waits for decisions."""
+    waiting = _waiting(work)
+    parents = ["HEAD"]
+    if waiting is not None:
+        theirs, paths = waiting
+        done.findings = _undecided(work, paths)
         if done.findings:
             done.lines.append("a merge waits for decisions; nothing was committed or pushed")
             return False
-    # A file that holds markers still unresolved was found above; the rest is as the user wants it.
-    ignored = own / "headwater" / "exclude"
-    ignored.write_text(_NOT_SHARED, encoding="utf-8")
-    run(folder, ["add", "--all", "--", "."], settings={**SETTINGS, "core.excludesFile": str(ignored)})
-    unchanged = attempt(folder, ["diff", "--cached", "--quiet", "HEAD"], settings=SETTINGS)[0] == 0
-    if unchanged and not merging:
-        return True
-    words = ["--no-edit"] if merging else ["--message", message]
-    run(folder, ["commit", "--quiet", "--no-verify", *words], settings=SETTINGS, variables=_quiet_editor(folder))
-    done.committed = True
-    done.lines.append("committed the merge" if merging else "committed the changes")
+        if not work.contains("HEAD", theirs):
+            parents.append(theirs)
+    _stage(work)
+    tree = answer(work.folder, ["write-tree"])
+    if len(parents) > 1 or tree != answer(work.folder, ["rev-parse", "HEAD^{tree}"]):
+        words = f"Merge {done.remote}/{done.branch}" if len(parents) > 1 else message
+        _advance(work, tree, parents, words)
+        done.committed = True
+        done.lines.append("committed the merge" if len(parents) > 1 else "committed the changes")
+    if waiting is not None:
+        work.storage.delete(work.before + WAITING)
     return True
 
 
-def _merge(folder: Path, own: Path, done: Synced, prefix: str, theirs: str) -> bool:
-    """Take in what the remote has; False when that left conflicts."""
-    count = int(answer(folder, ["rev-list", "--count", f"HEAD..{theirs}"]))
+def _stage(work: _Work) -> None:
+    """Bring everything that is shared into the index of the store's worktree."""
+    ignored = work.own / "exclude"
+    ignored.write_bytes(_excludes_of_the_user(work.folder) + b"\n" + _NOT_SHARED.encode())
+    settings = {**SETTINGS, "core.excludesFile": str(ignored)}
+    run(work.folder, ["add", "--all", "--", "."], settings=settings)
+    # What `info/exclude` of the project hides was meant for other folders; the store's own are in its .gitignore.
+    listing = ["ls-files", "-z", "--others", "--exclude-per-directory=.gitignore", f"--exclude-from={ignored}", "--", *_SHARED]
+    hidden = run(work.folder, listing)
+    if hidden:
+        words = ["--literal-pathspecs", "add", "--force", "--pathspec-from-file=-", "--pathspec-file-nul"]
+        run(work.folder, words, stdin=hidden, settings=SETTINGS)
+
+
+def _excludes_of_the_user(folder: Path) -> bytes:
+    code, out, _ = attempt(folder, ["config", "--type=path", "--get", "core.excludesFile"])
+    home = os.environ.get("XDG_CONFIG_HOME") or Path("~/.config").expanduser()
+    place = Path(os.fsdecode(out.strip())) if code == 0 and out.strip() else Path(home, "git", "ignore")
+    try:
+        return place.read_bytes()
+    except OSError:
+        return b""
+
+
+def _advance(work: _Work, tree: str, parents: list[str], message: str) -> None:
+    """A commit of `tree` on the branch; the index is left to the next look at the files."""
+    words = [word for parent in parents for word in ("-p", str(work.commit_of(parent)))]
+    made = run(work.folder, ["commit-tree", tree, *words, "-m", message], settings=SETTINGS, variables=identity(work.folder))
+    run(work.folder, ["update-ref", "-m", message, "HEAD", made.decode().strip(), str(work.commit_of("HEAD"))])
+
+
+def _take_in(work: _Work, done: Synced, theirs: str) -> bool:
+    """Take in what the remote has; False when that left conflicts. Raises Conflict when a file was changed meanwhile."""
+    head, other = str(work.commit_of("HEAD")), str(work.commit_of(theirs))
+    count = int(answer(work.folder, ["rev-list", "--count", f"{head}..{other}"]))
     if not count:
         return True
-    attributes = own / "headwater" / "attributes"
+    forward = work.contains(other, head)
+    tree, conflicted = (other, []) if forward else _merged_tree(work, head, other)
+    differing = tree_changes(work.folder, head, tree)
+    contents = blobs(work.folder, [blob for change in differing for blob in (change.old, change.new) if blob is not None])
+    changes = [
+        Change(
+            work.before + change.path,
+            None if change.new is None else contents[change.new],
+            ABSENT if change.old is None else bytes_oid(contents[change.old]),
+        )
+        for change in differing
+    ]
+    undecided = [
+        change.path
+        for change in differing
+        if change.path in conflicted and has_markers(contents.get(change.new or "", b"")) is not None
+    ]
+    if undecided:
+        record = json.dumps({"theirs": other, "paths": undecided}).encode()
+        changes.append(Change(work.before + WAITING, record, ABSENT))
+    work.storage.commit(changes, label="notes sync")
+    done.lines += [
+        f"{path} was changed on both sides, or deleted on one; the one here stays" for path in conflicted if path not in undecided
+    ]
+    if undecided:
+        done.findings = _undecided(work, undecided)
+        files = f"{len(undecided)} file{'s' if len(undecided) != 1 else ''}"
+        done.lines.append(f"{done.remote}/{done.branch} was taken in with conflicts in {files}; decide there and sync again")
+        return False
+    if forward:
+        run(work.folder, ["update-ref", "-m", "notes sync", "HEAD", other, head])
+    else:
+        _advance(work, tree, [head, other], f"Merge {done.remote}/{done.branch}")
+    run(work.folder, ["read-tree", "HEAD"], settings=SETTINGS)
+    done.pulled += count
+    done.lines.append(f"took in {count} commit{'s' if count != 1 else ''} from {done.remote}/{done.branch}")
+    return True
+
+
+def _merged_tree(work: _Work, ours: str, theirs: str) -> tuple[str, list[str]]:
+    """(the merged tree, the paths in conflict), made without a look at the store's files."""
+    attributes = work.own / "attributes"
     attributes.write_text(f"*.md merge={MERGE_DRIVER}\n*.markdown merge={MERGE_DRIVER}\n", encoding="utf-8")
+    # -P: nothing is imported from the folder git runs it in, which is the store's.
     driver = shlex.join([sys.executable, "-P", "-m", "resources.notes.merge_driver"]) + " --marker-size %L %O %A %B %P"
     settings = {
         **SETTINGS,
@@ -139,71 +268,45 @@ def _merge(folder: Path, own: Path, done: Synced, prefix: str, theirs: str) -> b
         f"merge.{MERGE_DRIVER}.name": "notes",
         "merge.conflictStyle": "diff3",
         "merge.renames": "true",
-        "rerere.enabled": "false",
+        "merge.directoryRenames": "false",
     }
-    code, out, said = attempt(
-        folder,
-        ["merge", "--quiet", "--no-edit", "--allow-unrelated-histories", "--no-verify", theirs],
-        settings=settings,
-        variables=_quiet_editor(folder),
-    )
-    if code == 0:
-        done.pulled += count
-        done.lines.append(f"took in {count} commit{'s' if count != 1 else ''} from {done.remote}/{done.branch}")
-        return True
-    if not (own / "MERGE_HEAD").exists():
-        words = (said or out.decode("utf-8", "replace")).strip().splitlines()
-        if any("would be overwritten" in line for line in words):
-            # Somebody saved a file since it was committed: the next round commits that first.
-            return _commit(folder, own, done, prefix, "Update the notes") and _merge(folder, own, done, prefix, theirs)
-        raise GitError(
-            f"git merge failed: {words[0] if words else code}", rule="git-failed", fix="run `git merge` in the store's folder"
-        )
-    _keep_what_one_side_deleted(folder, done)
-    done.findings = _conflicts(folder, prefix)
-    if done.findings:
-        done.lines.append(
-            f"{done.remote}/{done.branch} was taken in with conflicts in {len(done.findings)} "
-            f"file{'s' if len(done.findings) != 1 else ''}; decide there and sync again"
-        )
-        return False
-    done.pulled += count
-    return _commit(folder, own, done, prefix, "")
+    words = ["merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", "--allow-unrelated-histories", ours, theirs]
+    code, out, said = attempt(work.folder, words, settings=settings)
+    if code not in (0, 1):
+        first = (said.strip().splitlines() or [f"exit code {code}"])[0]
+        raise GitError(f"git merge-tree failed: {first}", rule="git-failed", fix="use git 2.38 or later; `git --version` tells")
+    tree, *paths = out.split(b"\0")
+    return tree.decode().strip(), sorted({os.fsdecode(path) for path in paths if path})
 
 
-def _keep_what_one_side_deleted(folder: Path, done: Synced) -> None:
-    """Where one side deleted what the other changed, the changed file stays (git has left it in the folder)."""
-    for state, path in _unmerged(folder):
-        if state in ("DU", "UD", "AU", "UA"):
-            done.lines.append(f"{path} was changed on one side and deleted on the other; it stays")
-            run(folder, ["--literal-pathspecs", "add", "--all", "--", path], settings=SETTINGS)
+def _waiting(work: _Work) -> tuple[str, list[str]] | None:
+    """The merge that waits: (their commit, the paths to decide)."""
+    try:
+        record = json.loads(work.storage.read(work.before + WAITING, limit=64 << 20))
+        return str(record["theirs"]), [str(path) for path in record["paths"]]
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError):
+        raise UsageError(
+            f"{WAITING} cannot be read",
+            rule="notes-branch",
+            path=work.shown(WAITING),
+            fix="delete it when no note holds conflict marks",
+        ) from None
 
 
-def _conflicts(folder: Path, prefix: str) -> list[Finding]:
-    """One finding per file that git could not merge and that still holds markers (or cannot be merged at all)."""
+def _undecided(work: _Work, paths: list[str]) -> list[Finding]:
+    """One finding per file that still holds markers."""
     made: list[Finding] = []
-    for _, path in _unmerged(folder):
+    for path in paths:
         try:
-            data = (folder / path).read_bytes()
-        except OSError:
+            line = has_markers(work.storage.read(work.before + path))
+        except FileNotFoundError:
             continue
-        line = has_markers(data)
-        shown = f"{prefix}/{path}" if prefix else path
         if line is not None:
             fix = "decide between the two versions, remove the marks, and run `headwater notes sync` again"
-            made.append(found(CONFLICT, shown, "two versions of this note wait for a decision", line=line, fix=fix))
+            made.append(found(CONFLICT, work.shown(path), "two versions of this note wait for a decision", line=line, fix=fix))
     return made
-
-
-def _unmerged(folder: Path) -> list[tuple[str, str]]:
-    """(state, path) of the files in conflict, as `git status` names the states."""
-    rows = run(folder, ["status", "--porcelain", "-z", "--untracked-files=no", "--no-renames"], settings=SETTINGS).split(b"\0")
-    return [(row[:2].decode(), os.fsdecode(row[3:])) for row in rows if row[:2].decode("ascii", "replace") in _UNMERGED]
-
-
-def _up_to_date(folder: Path, theirs: str) -> bool:
-    code, out, _ = attempt(folder, ["rev-parse", "--verify", "--quiet", theirs])
-    return code == 0 and out.strip() == run(folder, ["rev-parse", "HEAD"]).strip()
 
 
 def _pushed(folder: Path, remote: str, branch: str) -> bool:
@@ -223,20 +326,17 @@ def _pushed(folder: Path, remote: str, branch: str) -> bool:
     )
 
 
-def _quiet_editor(folder: Path) -> dict[str, str]:
-    return {**identity(folder), "GIT_EDITOR": "true", "GIT_MERGE_AUTOEDIT": "no"}
-
-
 def _after_a_killed_sync(own: Path) -> None:
     """Take away the lock that the git of a killed sync left on the index. Nobody else syncs: we hold the lock for that."""
-    lock = own / "index.lock"
-    if not (own / "headwater" / "syncing").exists():
+    lock = own.parent / "index.lock"
+    if not (own / "syncing").exists():
         return
     deadline = time.monotonic() + _PATIENCE
     while lock.exists() and time.monotonic() < deadline:
-        if time.time() - lock.stat().st_mtime > _PATIENCE:
-            break
-        time.sleep(0.2)
+        with suppress(FileNotFoundError):
+            if time.time() - lock.stat().st_mtime > _PATIENCE:
+                break
+        time.sleep(0.1)
     with suppress(FileNotFoundError):
         lock.unlink()
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
+import signal
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -201,7 +205,7 @@ def test_note_deleted_here_and_changed_there_is_kept(clones: tuple[Path, Path]) 
     sync(one / ".qipu")
     done = sync(two / ".qipu")
     assert done.pushed
-    assert any("it stays" in line for line in done.lines)
+    assert any("stays" in line for line in done.lines)
     sync(one / ".qipu")
     assert "Changed" in (one / ".qipu/notes/qp-1.md").read_text()
 
@@ -341,6 +345,65 @@ def test_moved_checkout_still_syncs(clones: tuple[Path, Path], tmp_path: Path) -
     shutil.move(one, tmp_path / "moved")
     write(tmp_path / "moved", "qp-9")
     assert sync(tmp_path / "moved/.qipu").pushed
+
+
+def test_excludes_of_the_project_hide_no_notes(clones: tuple[Path, Path], tmp_path: Path) -> None:
+    one, two = clones
+    with (one / ".git/info/exclude").open("a") as file:
+        file.write("notes/\n*.png\n")
+    (tmp_path / "home").mkdir(exist_ok=True)
+    (tmp_path / "home/.gitconfig").write_text(f"[core]\nexcludesFile = {tmp_path}/home/ignore\n")
+    (tmp_path / "home/ignore").write_text(".DS_Store\n")
+    write(one, "qp-new")
+    (one / ".qipu/notes/.DS_Store").write_bytes(b"x")
+    (one / ".qipu/attachments").mkdir()
+    (one / ".qipu/attachments/p.png").write_bytes(b"png")
+    assert sync(one / ".qipu").pushed
+    sync(two / ".qipu")
+    assert (two / ".qipu/notes/qp-new.md").exists()
+    assert (two / ".qipu/attachments/p.png").exists()
+    assert not (two / ".qipu/notes/.DS_Store").exists()
+
+
+def test_store_folder_that_was_deleted_comes_back(clones: tuple[Path, Path]) -> None:
+    one, _ = clones
+    shutil.rmtree(one / ".qipu")
+    attach_branch(one / ".qipu")
+    assert (one / ".qipu/notes/qp-1.md").read_text() == NOTE.format(id="qp-1")
+    assert not sync(one / ".qipu").committed
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_case_78_sync_killed_at_any_moment_loses_nothing(clones: tuple[Path, Path]) -> None:
+    one, two = clones
+    chance = random.Random(7)
+    program = "import sys\nfrom pathlib import Path\nfrom resources.notes.sync import sync\nsync(Path(sys.argv[1]))\n"
+    names = {"qp-1"}
+    for number in range(16):
+        for side, clone in (("one", one), ("two", two)):
+            names.add(f"qp-{side}-{number}")
+            write(clone, f"qp-{side}-{number}")
+            text = (clone / ".qipu/notes/qp-1.md").read_text()
+            if "<<<<<<<" not in text:
+                (clone / ".qipu/notes/qp-1.md").write_text(text.replace("tags: [", f"tags: [{side}{number}, "))
+            process = subprocess.Popen([sys.executable, "-c", program, str(clone / ".qipu")], start_new_session=True)
+            time.sleep(chance.uniform(0.15, 0.9))
+            if number % 2:
+                os.killpg(process.pid, signal.SIGKILL)  # git goes with it
+            else:
+                process.kill()  # git outlives it
+            process.wait()
+    for clone in (one, two, one, two):
+        done = sync(clone / ".qipu")
+        assert done.findings == []
+    for clone in clones:
+        assert {path.stem for path in (clone / ".qipu/notes").iterdir()} == names
+        assert state(clone)[2] == "MM code.py\n?? stray.txt"
+        git(clone, "fsck", "--connectivity-only")
+    first, second = ((clone / ".qipu/notes/qp-1.md").read_text() for clone in clones)
+    assert first == second
+    assert all(f"{side}{number}" in first for side in ("one", "two") for number in range(16))
 
 
 def test_bad_names_and_places_are_refused(tmp_path: Path) -> None:
