@@ -192,7 +192,9 @@ def sync(app: App, store: str | None, branch: str | None, remote: str | None, me
         if branch is not None:
             for line in attach_branch(root / place.root, branch, remote=remote):
                 app.note(line)
-        done = sync_store(root / place.root, prefix=place.root, remote=remote, message=message, push=not no_push)
+        done = sync_store(
+            root / place.root, prefix=place.root, storage=app.workspace().root, remote=remote, message=message, push=not no_push
+        )
     record = {name: getattr(done, name) for name in ("branch", "remote", "committed", "pulled", "pushed")}
     app.emit({**record, "conflicts": len(done.findings)})
     for line in done.lines or ["nothing to commit, take in or push"]:
