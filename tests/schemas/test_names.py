@@ -165,3 +165,15 @@ def test_names_and_ids_are_light() -> None:
     code = "import sys, schemas.paths, schemas.ids, schemas.csv_text, schemas.text; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"ulid", "pydantic", "ruamel", "fsspec", "asyncio", "dagster"} & set(loaded)
+
+
+def test_a_file_has_the_oid_of_its_bytes_however_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from schemas import oid
+
+    monkeypatch.setattr(oid, "_MMAP_FROM", 1000)
+    monkeypatch.setattr(oid, "_MMAP_TO", 2000)
+    monkeypatch.setattr(oid, "_READ_SIZE", 300)
+    for size in (0, 1, 999, 1000, 1999, 2000, 2001, 5000):
+        path = tmp_path / str(size)
+        path.write_bytes(bytes(number % 251 for number in range(size)))
+        assert oid.file_oid(path) == oid.bytes_oid(path.read_bytes()), size
