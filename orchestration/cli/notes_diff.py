@@ -15,22 +15,37 @@ NULL = "/dev/null"
 
 
 def difference(plan: Plan) -> str:
-    """The changes of a plan as `git diff` shows them: renames first found by equal text, then by name, then as the only pair."""
-    renames = _renames(plan)
-    sources = set(renames.values())
+    """The changes of a plan as `git diff` shows them."""
+    moved = renames(plan)
+    sources = set(moved.values())
     parts = []
     for change in plan.changes:
         if change.data is None:
             if change.path not in sources:
                 parts.append(_unified(change.path, None, plan.before.get(change.path), None))
         else:
-            old = renames.get(change.path, change.path if change.path in plan.before else None)
+            old = moved.get(change.path, change.path if change.path in plan.before else None)
             parts.append(_unified(old, change.path, plan.before.get(old or ""), change.data))
     return "".join(parts)
 
 
-def _renames(plan: Plan) -> dict[str, str]:
-    """New path -> old path of what the plan moves."""
+def records(plan: Plan) -> list[dict[str, str]]:
+    """One record per file that the plan changes: its `path`, and its `change`: created, edited, removed, or moved with `from`."""
+    moved = renames(plan)
+    sources = set(moved.values())
+    made = []
+    for change in plan.changes:
+        if change.path in moved:
+            made.append({"path": change.path, "change": "moved", "from": moved[change.path]})
+        elif change.data is not None:
+            made.append({"path": change.path, "change": "edited" if change.path in plan.before else "created"})
+        elif change.path not in sources:
+            made.append({"path": change.path, "change": "removed"})
+    return made
+
+
+def renames(plan: Plan) -> dict[str, str]:
+    """New path -> old path of what the plan moves, found by equal text, then by equal name, then as the only pair of a kind."""
     gone = {change.path: plan.before.get(change.path, b"") for change in plan.changes if change.data is None}
     fresh = {change.path: change.data for change in plan.changes if change.data is not None and change.path not in plan.before}
     found: dict[str, str] = {}
@@ -47,7 +62,7 @@ def _renames(plan: Plan) -> dict[str, str]:
                 del gone[old]
                 break
     rest = [new for new in fresh if new not in found]
-    if len(rest) == 1 and len(gone) == 1:
+    if len(rest) == len(gone) == 1 and rest[0].rpartition(".")[2] == next(iter(gone)).rpartition(".")[2]:
         found[rest[0]] = next(iter(gone))
     return found
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from orchestration.cli.app import App, counted
-from orchestration.cli.notes_diff import difference
+from orchestration.cli.notes_diff import difference, records
 from schemas.errors import Conflict, HeadwaterError, InvalidText, UsageError
 from schemas.paths import check_path
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from assets.notes.opened import OpenedNotes
     from resources.notes.changes import Plan
     from resources.notes.linking import Linker
-    from resources.storage.base import Change
     from schemas.findings import Finding
 
 ASKED_FROM: Final = 10
@@ -206,8 +205,8 @@ def say_changes(app: App, notes: OpenedNotes, plan: Plan, report: Report | None)
     if record is not None:
         app.emit({**record, "written": bool(plan.changes)})
         return
-    for change in plan.changes:
-        app.emit({"path": change.path, "change": change_word(change), "written": True})
+    for one in records(plan):
+        app.emit({**one, "written": True})
     if not plan.changes:
         app.emit({"path": None, "change": None, "written": False})
 
@@ -216,20 +215,12 @@ def show_difference(app: App, notes: OpenedNotes, plan: Plan, report: Report | N
     """What a plan would change, as a unified diff; for programs in the record."""
     if app.json:
         record = report(notes, plan)[0] if report is not None else {}
-        files = [{"path": change.path, "change": change_word(change)} for change in plan.changes]
-        app.emit({**record, "files": files, "written": False, "diff": difference(plan)})
+        app.emit({**record, "files": records(plan), "written": False, "diff": difference(plan)})
         return
     for line in difference(plan).splitlines():
         app.say(_coloured(app, line))
     if not plan.changes:
         app.say("nothing to change")
-
-
-def change_word(change: Change) -> str:
-    """What becomes of the file: `created`, `edited` or `removed`."""
-    from resources.storage.base import ABSENT
-
-    return "removed" if change.data is None else "created" if change.expect is ABSENT else "edited"
 
 
 def file_findings(notes: OpenedNotes, path: str) -> list[Finding]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.cli.notes_diff import difference
+from orchestration.cli.notes_diff import difference, records
 from resources.notes.changes import Plan
 from resources.storage.base import ABSENT, Change
 
@@ -60,3 +60,14 @@ def test_bytes_that_are_no_text_are_said_to_differ() -> None:
 
 def test_an_empty_file_is_shown_too() -> None:
     assert difference(plan_of({}, {"a.md": b""})) == "--- /dev/null\n+++ b/a.md\n"
+
+
+def test_every_file_is_one_record() -> None:
+    before = {"a.md": TEXT, "b.md": b"b\n", "gone.md": b"gone\n"}
+    after = {"x/a.md": TEXT, "b.md": b"c\n", "new.png": b"\0"}
+    assert records(plan_of(before, after)) == [
+        {"path": "b.md", "change": "edited"},
+        {"path": "gone.md", "change": "removed"},
+        {"path": "new.png", "change": "created"},
+        {"path": "x/a.md", "change": "moved", "from": "a.md"},
+    ]

@@ -84,7 +84,7 @@ def test_a_dry_run_is_one_record(store: Path, run: Run) -> None:
     before = tree(store)
     (record,) = run("notes", "mv", "notes", "essays", "--dry-run", "--json").records
     assert record["written"] is False
-    assert {file["change"] for file in record["files"]} == {"created", "removed", "edited"}
+    assert {file["change"] for file in record["files"]} == {"moved", "edited"}
     assert "rename from .qipu/notes/qp-aaaa-alpha.md\nrename to .qipu/essays/qp-aaaa-alpha.md\n" in record["diff"]
     assert tree(store) == before
 

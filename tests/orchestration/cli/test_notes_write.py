@@ -496,7 +496,7 @@ class TestUpdate:
         assert "+See [[qp-bbbb|the second]] and [it again](qp-bbbb-new.md#end)." in ran.out
         record = run("notes", "update", "qp-bbbb", "--title", "New", "--dry-run", "--json").records[-1]
         assert record["written"] is False
-        assert {"path": B, "change": "removed"} in record["files"]
+        assert {"path": ".qipu/notes/qp-bbbb-new.md", "change": "moved", "from": B} in record["files"]
         assert tree(store) == before
 
     def test_broken_frontmatter_is_left_alone(self, store: Path, run: Run) -> None:
