@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from resources.git import GitError
+from resources.git import GitError, top_level
 from resources.locks import file_lock
 from resources.notes.branch import SETTINGS, branch_of, fetch, identity, remote_of, tracking_ref
 from resources.notes.gitcalls import answer, attempt, blobs, run, tree_changes
@@ -94,9 +94,9 @@ def sync(
             if storage is None:
                 from resources.storage.local import LocalStorage
 
-                work = _Work(folder, own, LocalStorage(folder, state=own / "storage"), "", prefix, branch)
+                work = _Work(folder, own, LocalStorage(folder, state=own / "storage"), "", prefix)
             else:
-                work = _Work(folder, own, storage, f"{prefix}/" if prefix else "", prefix, branch)
+                work = _Work(folder, own, storage, f"{prefix}/" if prefix else "", prefix)
             work.storage.recover()
             return _sync(work, Synced(branch, remote_of(folder, branch, remote)), message, push)
         finally:
@@ -113,7 +113,11 @@ class _Work:
     storage: Storage
     before: str
     prefix: str
-    branch: str
+
+    @property
+    def project(self) -> Path:
+        """The checkout around the store: a remote with a relative path is seen from there."""
+        return top_level(self.folder.parent) or self.folder
 
     def shown(self, path: str) -> str:
         return f"{self.prefix}/{path}" if self.prefix else path
@@ -136,7 +140,7 @@ def _sync(work: _Work, done: Synced, message: str, push: bool) -> Synced:
             done.lines.append("there is no remote to share the notes with")
             return done
         theirs = tracking_ref(done.remote, done.branch)
-        if fetch(work.folder, done.remote, done.branch):
+        if fetch(work.project, done.remote, done.branch):
             try:
                 if not _take_in(work, done, theirs):
                     return done
@@ -144,7 +148,7 @@ def _sync(work: _Work, done: Synced, message: str, push: bool) -> Synced:
                 continue  # somebody saved a file since it was committed: the next round commits that first
         if not push or work.commit_of(theirs) == work.commit_of("HEAD"):
             return done
-        if _pushed(work.folder, done.remote, done.branch):
+        if _pushed(work.project, done.remote, done.branch):
             done.pushed = True
             done.lines.append(f"pushed to {done.remote}/{done.branch}")
             return done
@@ -343,8 +347,6 @@ def _after_a_killed_sync(own: Path) -> None:
 
 def _repair(folder: Path) -> None:
     """Mend the links between the folder and its repository after both were moved."""
-    from resources.git import top_level
-
     root = top_level(folder.parent)
     if root is not None and (folder / ".git").is_file():
         attempt(root, ["worktree", "repair", str(folder)])

@@ -347,6 +347,19 @@ def test_moved_checkout_still_syncs(clones: tuple[Path, Path], tmp_path: Path) -
     assert sync(tmp_path / "moved/.qipu").pushed
 
 
+def test_remote_with_a_relative_path_is_seen_from_the_checkout(clones: tuple[Path, Path]) -> None:
+    for clone in clones:
+        git(clone, "remote", "set-url", "origin", "../remote.git")
+    one, two = clones
+    write(one, "qp-new")
+    assert sync(one / ".qipu").pushed
+    assert sync(two / ".qipu").pulled == 1
+    shutil.rmtree(two / ".qipu")
+    git(two, "branch", "-q", "-D", DEFAULT_BRANCH, check=False)
+    attach_branch(two / ".qipu")
+    assert (two / ".qipu/notes/qp-new.md").exists()
+
+
 def test_excludes_of_the_project_hide_no_notes(clones: tuple[Path, Path], tmp_path: Path) -> None:
     one, two = clones
     with (one / ".git/info/exclude").open("a") as file:
