@@ -6,6 +6,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from resources.notes.merge_driver import merge_note
 from schemas.notes import edit
@@ -123,3 +125,38 @@ def test_bodies_merge_as_git_merges_them(tmp_path: Path, seed: int) -> None:
     done = subprocess.run(["git", "merge-file", "-p", "--diff3", *labels, *texts], cwd=tmp_path, capture_output=True, check=False)
     base_bytes, our_bytes, their_bytes = ("".join(texts[name]).encode() for name in ("base", "ours", "theirs"))
     assert merge_note(base_bytes, our_bytes, their_bytes, "a.md") == (done.stdout, done.returncode == 0)
+
+
+TAGS = st.lists(st.sampled_from("abcdef"), unique=True)
+LINES = st.lists(st.sampled_from(["one", "two", "three", "four"]), max_size=4)
+
+
+@settings(max_examples=50, deadline=None)
+@given(tags=st.tuples(TAGS, TAGS, TAGS), titles=st.tuples(*[st.sampled_from("XYZ")] * 3), bodies=st.tuples(LINES, LINES, LINES))
+def test_nothing_either_side_wrote_is_lost(
+    tags: tuple[list[str], ...], titles: tuple[str, ...], bodies: tuple[list[str], ...]
+) -> None:
+    """Tags are what set arithmetic says; every line a side added is in the outcome, conflict or not; sides can be swapped."""
+    base, ours, theirs = (
+        "".join(
+            f"{line}\n" for line in ["---", "id: a # kept", f"title: {title}", f"tags: [{', '.join(names)}]", "---", *body]
+        ).encode()
+        for names, title, body in zip(tags, titles, bodies, strict=True)
+    )
+    merged, clean = merge_note(base, ours, theirs, "a.md")
+    swapped, clean_swapped = merge_note(base, theirs, ours, "a.md")
+    assert clean == clean_swapped
+    assert b"id: a # kept\n" in merged
+    for side in (ours, theirs):
+        for line in set(edit.body_of(side).splitlines()) - set(edit.body_of(base).splitlines()):
+            assert line in merged.splitlines()
+    old, mine, other = (set(names) for names in tags)
+    expected = (mine & other) | (mine - old) | (other - old)
+    if clean:
+        for data in (merged, swapped):
+            found = edit.frontmatter(data, "a.md")["tags"]
+            assert isinstance(found, list)
+            assert sorted(map(str, found)) == sorted(expected)
+    if clean is False and titles[1] != titles[2] and titles[0] not in titles[1:]:
+        assert f"title: {titles[1]}\n".encode() in merged
+        assert f"title: {titles[2]}\n".encode() in merged
