@@ -22,6 +22,8 @@ from schemas.notes.config import NotesConfig
 
 _GLOB = re.compile(r"[*?\[]")
 _EITHER = re.compile(r"\s+OR\s+|\s*\|\s*")
+_DANGLING = re.compile(r"(?:OR|NOT|[-!])(?:\s.*)?|.*\s(?:OR|NOT)", re.DOTALL)
+"""What has an operator with nothing to stand beside."""
 _WORDS = re.compile(r"\w+")
 _NOT = re.compile(r"(?:NOT\s+|[-!]\s*)(?=\S)")
 
@@ -183,8 +185,9 @@ def _bad(text: str) -> UsageError:
 
 def _tag(arm: str, whole: str, aliases: Mapping[str, str]) -> Condition:
     negation = _NOT.match(arm)
-    name = fold(arm[negation.end() :] if negation else arm).removeprefix("#").rstrip("/")
-    if not name:
+    bare = arm[negation.end() :] if negation else arm
+    name = fold(bare).removeprefix("#").rstrip("/")
+    if not name or _DANGLING.fullmatch(bare):
         raise _bad(whole)
     tests: list[str] = []
     values: list[str] = []
