@@ -195,6 +195,13 @@ def _stage(work: _Work) -> None:
     if hidden:
         words = ["--literal-pathspecs", "add", "--force", "--pathspec-from-file=-", "--pathspec-file-nul"]
         run(work.folder, words, stdin=hidden, settings=SETTINGS)
+    # Links and repositories inside the store are no part of it, and no clone would take them from the branch.
+    rows = run(work.folder, ["ls-files", "-z", "--stage"]).split(b"\0")
+    foreign = [row.partition(b"\t")[2] for row in rows if row[:6] in (b"120000", b"160000")]
+    if foreign:
+        run(
+            work.folder, ["update-index", "-z", "--force-remove", "--stdin"], stdin=b"\0".join(foreign) + b"\0", settings=SETTINGS
+        )
 
 
 def _excludes_of_the_user(folder: Path) -> bytes:

@@ -360,6 +360,47 @@ def test_remote_with_a_relative_path_is_seen_from_the_checkout(clones: tuple[Pat
     assert (two / ".qipu/notes/qp-new.md").exists()
 
 
+def test_links_are_neither_shared_nor_taken(clones: tuple[Path, Path]) -> None:
+    one, two = clones
+    (one / ".qipu/notes/link.md").symlink_to("/etc/passwd")
+    write(one, "qp-new")
+    assert sync(one / ".qipu").pushed
+    assert sync(two / ".qipu").pulled == 1
+    assert git(one, "ls-tree", "--name-only", f"{DEFAULT_BRANCH}:notes").split() == ["qp-1.md", "qp-new.md"]
+    assert (one / ".qipu/notes/link.md").is_symlink()
+    assert not sync(one / ".qipu").committed
+    git(one / ".qipu", "add", "notes/link.md")
+    git(one / ".qipu", "commit", "-q", "-m", "by hand")
+    git(one / ".qipu", "push", "-q", "origin", DEFAULT_BRANCH)
+    with pytest.raises(GitError, match="no plain file"):
+        sync(two / ".qipu")
+    assert not (two / ".qipu/notes/link.md").exists()
+
+
+def test_editor_that_saves_during_a_merge_loses_nothing(clones: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    from resources.notes import gitcalls
+    from resources.notes import sync as module
+
+    one, two = clones
+    edit(one / ".qipu/notes/qp-1.md", "First", "1st")
+    sync(one / ".qipu")
+    note = two / ".qipu/notes/qp-1.md"
+    changes = gitcalls.tree_changes
+    saved: list[bool] = []
+
+    def late(folder: Path, old: str, new: str) -> object:
+        found = changes(folder, old, new)
+        if not saved:
+            saved.append(True)
+            edit(note, "Third", "3rd")
+        return found
+
+    monkeypatch.setattr(module, "tree_changes", late)
+    done = sync(two / ".qipu")
+    assert (done.findings, done.committed, done.pulled, done.pushed) == ([], True, 1, True)
+    assert "1st line.\n\nSecond line.\n\n3rd line." in note.read_text()
+
+
 def test_excludes_of_the_project_hide_no_notes(clones: tuple[Path, Path], tmp_path: Path) -> None:
     one, two = clones
     with (one / ".git/info/exclude").open("a") as file:
