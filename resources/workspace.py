@@ -99,7 +99,8 @@ def open_workspace(start: str | Path | None = None) -> Workspace:
     """Open the workspace that `start` (a path or URL; HEADWATER_ROOT, else the current folder) is or lies in.
 
     The root of a path is the nearest ancestor with `headwater.toml`, else the git top level, else the nearest that holds notes
-    (`.qipu`, `qipu` or `.obsidian`), else the folder itself; a URL is a root as it stands. Raises UsageError for a folder that does not exist, InvalidText for a bad `headwater.toml`.
+    (`.qipu`, `qipu` or `.obsidian`), else the folder itself; a URL is a root as it stands. Raises UsageError for a folder that
+    does not exist, InvalidText for a bad `headwater.toml`.
     """
     chosen = start if start is not None else os.environ.get("HEADWATER_ROOT") or "."
     if isinstance(chosen, str) and is_url(chosen) and not chosen.startswith("file:"):

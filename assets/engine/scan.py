@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from assets.engine.fingerprint import input_digest
 from assets.engine.model import Ref, Store
+from assets.engine.places import SIDECARS
 from assets.engine.recipe import Input, Kind, Source
 from schemas.canonical import canonical_json
 from schemas.globs import by_folder, folder_test, matcher
@@ -22,6 +23,8 @@ from schemas.paths import is_usable
 if TYPE_CHECKING:
     from resources.statcache import Tree
     from resources.workspace import Workspace
+
+_BESIDE = frozenset({*SIDECARS, "-shm"})
 
 FileEntry = tuple[str, str, int]
 """(store-relative path, oid, size in bytes)."""
@@ -62,6 +65,16 @@ def _folders_of(sources: Sequence[Source]) -> Callable[[str], bool]:
     return lambda folder: any(possible(folder) and not closed(f"{folder}/") for possible, closed in tests)
 
 
+def _is_output(name: str, outputs: Sequence[str]) -> bool:
+    """Whether a file is one of the outputs, a journal of one or a backup."""
+    for output in outputs:
+        if name.startswith(output):
+            rest = name[len(output) :]
+            if not rest or rest in _BESIDE or rest.startswith(".bak-"):
+                return True
+    return False
+
+
 def scan_sources(
     workspace: Workspace,
     kind: Kind,
@@ -69,12 +82,15 @@ def scan_sources(
     enter: Callable[[str], bool],
     excluded: Callable[[str], bool],
     nested: Sequence[str] = (),
+    built: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, SourceState]:
     """Source name -> state of one store.
 
     `enter` and `excluded` are discovery's tests for workspace folders and files; the folders in `nested` (inner stores of
-    the same kind) are left out. Folders in which no source can have files are not entered.
+    the same kind) are left out, and so are the files that any store's artifacts are (`built`: folder -> names), with what lies
+    beside them: what is built must not make text look changed. Folders in which no source can have files are not entered.
     """
+    outputs = built or {}
     possible = _folders_of(kind.sources)
     derived = matcher(kind.derived)
     inner = frozenset(nested)
@@ -84,8 +100,10 @@ def scan_sources(
         return folder not in inner and possible(below) and not derived(f"{below}/") and enter(folder)
 
     def skip(folder: str) -> Callable[[str], bool] | None:
-        # What is built into a store must not make its sources look changed; it lies at the top.
-        return derived if folder == store.root and kind.derived else None
+        names = outputs.get(folder, ())
+        if folder == store.root and kind.derived:
+            return lambda name: derived(name) or _is_output(name, names)
+        return (lambda name: _is_output(name, names)) if names else None
 
     tree = workspace.stat_cache.tree(workspace.root, store.root, enter=descend, skip=skip)
     key = json_oid(

@@ -157,10 +157,27 @@ class Observer:
                 {}
                 if store.kind == WORKSPACE_KIND
                 else scan_sources(
-                    self.workspace, self.kinds[store.kind], store, self.discovered.enter, self.discovered.excluded, nested
+                    self.workspace,
+                    self.kinds[store.kind],
+                    store,
+                    self.discovered.enter,
+                    self.discovered.excluded,
+                    nested,
+                    self._built(),
                 )
             )
         return self._sources[key]
+
+    def _built(self) -> dict[str, list[str]]:
+        """Folder -> names of the files that artifacts are, beside their text: one store may lie in the folder of another."""
+        found: dict[str, list[str]] = {}
+        for node in self.graph.nodes.values():
+            for output in node.recipe.outputs:
+                if output.place is Place.STORE and not output.folder:
+                    path = f"{node.store.root}/{output.path}" if node.store.root else output.path
+                    folder, _, name = path.rpartition("/")
+                    found.setdefault(folder, []).append(name)
+        return found
 
     # one artifact
 

@@ -285,3 +285,39 @@ def test_notes_under_a_url_are_indexed_and_checked(tmp_path: Path) -> None:
         assert record is not None
         assert record.how == "folded"
     assert second.check()[Ref("notes", "a/.qipu", "")] == []
+
+
+def test_a_store_within_a_store_is_left_to_itself(tmp_path: Path) -> None:
+    root = tmp_path / "workspace"
+    write(root, {"a.md": "# A\n", "inner/b.md": "# B\n", "inner/.obsidian/app.json": "{}", "project/.qipu/notes/c.md": "# C\n"})
+    (root / "headwater.toml").write_text('version = 1\n[stores.all]\nkind = "notes"\n')
+    engine = Engine(open_workspace(root))
+    found = {}
+    for store in engine.stores():
+        if store.kind == "notes":
+            with open_notes(engine, store) as notes:
+                found[store.name] = titles(notes)
+    assert found == {"all": ["A"], "inner": ["B"], "project/.qipu": ["C"]}
+
+
+def test_what_is_built_beside_tables_in_a_vault_changes_no_note(tmp_path: Path) -> None:
+    root = tmp_path / "workspace"
+    write(
+        root,
+        {
+            "headwater.toml": "version = 1\n",
+            "vault/.obsidian/app.json": "{}",
+            "vault/Home.md": "The [rows](db/data/t.csv).\n",
+            "vault/db/project.yaml": "version: 1\ntables:\n  t:\n    columns: {id: {type: integer}}\n    primary_key: [id]\n",
+            "vault/db/data/t.csv": "id\n1\n",
+        },
+    )
+    engine = Engine(open_workspace(root))
+    assert {str(outcome.result) for outcome in engine.build()} == {"built"}
+    assert (root / "vault/db/playground.db").is_file()
+    again = Engine(open_workspace(root))
+    assert {str(state.freshness) for state in again.status()} == {"fresh"}
+    store = next(store for store in again.stores() if store.kind == "notes")
+    with open_notes(again, store) as notes:
+        paths = {row["path"] for row in notes.connection.execute("SELECT path FROM attachments")}
+    assert paths == {"db/project.yaml", "db/data/t.csv"}
