@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import shutil
@@ -458,6 +459,38 @@ def test_case_78_sync_killed_at_any_moment_loses_nothing(clones: tuple[Path, Pat
     first, second = ((clone / ".qipu/notes/qp-1.md").read_text() for clone in clones)
     assert first == second
     assert all(f"{side}{number}" in first for side in ("one", "two") for number in range(16))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_attaching_killed_at_any_moment_deletes_nothing(clones: tuple[Path, Path], tmp_path: Path) -> None:
+    one, _ = clones
+    for number in range(60):
+        write(one, f"qp-{number:02d}")
+    assert sync(one / ".qipu").pushed
+    shared = {path.name: path.read_bytes() for path in (one / ".qipu/notes").iterdir()}
+    program = "import pathlib, sys\nfrom resources.notes.branch import attach_branch\nattach_branch(pathlib.Path(sys.argv[1]))\n"
+    chance = random.Random(11)
+    finished = 0
+    for number in range(14):
+        clone = tmp_path / f"clone-{number}"
+        git(tmp_path, "clone", "-q", str(tmp_path / "remote.git"), str(clone))
+        dirty(clone)
+        before = state(clone)
+        process = subprocess.Popen([sys.executable, "-c", program, str(clone / ".qipu")], start_new_session=True)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            finished += process.wait(chance.uniform(0.1, 0.5)) == 0
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        attach_branch(clone / ".qipu")
+        sync(clone / ".qipu")
+        assert {path.name: path.read_bytes() for path in (clone / ".qipu/notes").iterdir()} == shared
+        assert state(clone) == before
+        assert not (clone / ".qipu.headwater-worktree").exists()
+    assert finished < 14, "none was killed"
+    sync(one / ".qipu")
+    assert {path.name: path.read_bytes() for path in (one / ".qipu/notes").iterdir()} == shared
 
 
 def test_bad_names_and_places_are_refused(tmp_path: Path) -> None:
