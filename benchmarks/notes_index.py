@@ -28,10 +28,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 
-_SYLLABLES = "ba co de fi ga ho ju ka le mi no pa qua re su ta ul va wi xe yo zan mer lin ter ost and ist ell orn".split(" ")
+_SYLLABLES = (
+    *("ba", "co", "de", "fi", "ga", "ho", "ju", "ka", "le", "mi", "no", "pa", "qua", "re", "su", "ta", "ul", "va", "wi", "xe"),
+    *("yo", "zan", "mer", "lin", "ter", "ost", "and", "ist", "ell", "orn", "gar"),
+)
 WORDS = [one + two + three for three in ("", "n", "rd") for one in _SYLLABLES for two in _SYLLABLES]
 """2,883 words; the first are used most, the n-th as often as one n-th of the first (Zipf's law)."""
 _WEIGHTS = list(accumulate(1 / (rank + 3) for rank in range(len(WORDS))))
@@ -290,14 +294,10 @@ class Store:
         subprocess.run([*git, "add", ".qipu/notes"], cwd=self.folder, check=True, capture_output=True)
         self.rows["git status"] = best(self.runs + 2, lambda: measure([*git, "status", "--porcelain"], self.folder))
         shutil.rmtree(self.folder / ".git")
-        for name, arguments in (
-            ("rg", ["-il", "--hidden", WORDS[40], ".qipu/notes"]),
-            ("grep", ["-ril", WORDS[40], ".qipu/notes"]),
-        ):
+        for name, options in (("rg", ["-il", "--hidden"]), ("grep", ["-ril"])):
             if found := shutil.which(name):
-                self.rows[f"{name}, one word"] = best(
-                    self.runs, lambda found=found, arguments=arguments: measure([found, *arguments], self.folder)
-                )  # type: ignore[misc]
+                command = [found, *options, WORDS[40], ".qipu/notes"]
+                self.rows[f"{name}, one word"] = best(self.runs, partial(measure, command, self.folder))
         self.rows["markdown-it-py and FTS5"] = best(1, lambda: measure(_own("afternoon", self.folder), self.folder))
         (self.folder / "afternoon.db").unlink()
         if peer_python is not None and self.notes <= 20_000:
