@@ -49,8 +49,9 @@ class Mention:
 
     `target` is what is pointed at, unescaped and percent-decoded, without the anchor ('' for a link within the note);
     `anchor` what follows `#` (`^id` for a block); `label` the text shown, None where there is none. `type` is the link type:
-    `related` unless the frontmatter says otherwise (an entry of `links:`, or a key that is a known link type). The span covers the whole link; `target_start`, `target_stop` cover the
-    raw target with its anchor, which a rename rewrites (for a reference link: in its definition).
+    `related` unless the frontmatter says otherwise (an entry of `links:`, or a key that is a known link type). The span covers
+    the whole link; `target_start`, `target_stop` cover the raw target with its anchor, which a rename rewrites (for a reference
+    link: in its definition).
     """
 
     kind: MentionKind
