@@ -20,8 +20,8 @@ from schemas.errors import UsageError
 
 RULE: Final = "notes-bad-sort"
 
-_LINKS: Final = "(SELECT count(*) FROM edges WHERE source = n.number AND target <> source)"
-_BACKLINKS: Final = "(SELECT count(*) FROM edges WHERE target = n.number AND target <> source)"
+_LINKS: Final = "(SELECT count(DISTINCT target) FROM edges WHERE source = n.number AND target <> source)"
+_BACKLINKS: Final = "(SELECT count(DISTINCT source) FROM edges WHERE target = n.number AND target <> source)"
 _KEYS: Final = {
     "created": ("n.created", True),
     "updated": ("coalesce(n.updated, n.created)", True),

@@ -339,8 +339,8 @@ def _facts(notes: OpenedNotes, look: Look, row: Any) -> dict[str, Any]:
         "SELECT rule, severity, message, line, fix FROM findings WHERE path = ? ORDER BY line, col, rule", (note.path,)
     )
     counts = connection.execute(
-        "SELECT (SELECT count(*) FROM edges WHERE source = ? AND target <> source), "
-        "(SELECT count(*) FROM edges WHERE target = ? AND target <> source)",
+        "SELECT (SELECT count(DISTINCT target) FROM edges WHERE source = ? AND target <> source), "
+        "(SELECT count(DISTINCT source) FROM edges WHERE target = ? AND target <> source)",
         (note.number, note.number),
     ).fetchone()
     return {
