@@ -5,7 +5,9 @@ What is found is the business of `assets.notes`. Light: everything but click is 
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -106,7 +108,7 @@ def _list(
     from orchestration.cli.notes_look import Look
 
     order = read_sort(sort) if sort is not None else NEWEST
-    with opened(app, store) as notes:
+    with opened(app, store) as notes, _uncollected():
         look = Look(app, notes, format_)
         filters = read_filters(notes, look, chosen)
         default = notes.config.default_note_type
@@ -125,6 +127,20 @@ def _list(
             look.summary(f"{limit:,} of {counted(total, 'note')}; --limit 0 lists all")
         else:
             look.summary(counted(len(rows), "note"))
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the collector of circular garbage: a long list makes none, and looking for it costs as much as making the list."""
+    import gc
+
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def _print(look: Look, name: str, rows: list[NoteRow]) -> None:

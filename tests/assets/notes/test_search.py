@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from assets.notes.filters import Filters
 from assets.notes.opened import connect
 from assets.notes.query import parse_query
-from assets.notes.search import LINE_WIDTH, count_hits, lines_with, search
+from assets.notes.search import count_hits, search
+from assets.notes.snippets import LINE_WIDTH, lines_with
 from schemas.errors import UsageError
 from schemas.notes.config import NotesConfig, SearchConfig
 from tests.assets.notes.asked import Asked, asking, note
