@@ -16,10 +16,9 @@ from assets.engine.recipe import Summary
 from assets.engine.view import InputFile, Scratch, View
 from assets.notes import relink, schema
 from assets.notes.index import FILE, build, finish, open_writing, write_attachments
-from assets.notes.reading import NOTE_ROLES, Reading, reading
+from assets.notes.reading import NOTE_ROLES, Reading, parse_all, reading
 from assets.notes.resolve import key
 from assets.notes.rows import Row, names_of
-from assets.notes.workers import parse_all
 from assets.notes.writing import CHILDREN, Writer, write_settings_findings
 
 _LARGEST = 0.5

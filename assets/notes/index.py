@@ -16,9 +16,8 @@ from assets.engine.recipe import Summary, SummaryTable
 from assets.engine.view import InputFile, Scratch, View
 from assets.notes import relink, schema
 from assets.notes.digest import index_digest
-from assets.notes.reading import Reading, files, reading
+from assets.notes.reading import Reading, files, parse_all, reading
 from assets.notes.resolve import key
-from assets.notes.workers import parse_all
 from assets.notes.writing import Writer, write_settings_findings
 from schemas.notes.parse import PARSER_VERSION
 
@@ -41,6 +40,7 @@ def build(view: View, scratch: Scratch, parameters: Mapping[str, Any]) -> Summar
             schema.finish(connection)
             relink.check_anchors(connection)
             relink.link_all(connection)
+            connection.execute(schema.LEAVES)
             write_settings_findings(connection, read.findings)
             write_search(connection)
             return finish(connection, read)
@@ -116,11 +116,13 @@ def _summary(connection: Any, digest: str) -> Summary:
     states = dict(connection.execute("SELECT state, count(*) FROM mentions GROUP BY state"))
     for state in ("broken", "broken-anchor", "ambiguous", "external", "attachment"):
         counts[state] = states.get(state, 0)
-    outcomes = dict(connection.execute("SELECT outcome, count(*) FROM notes GROUP BY outcome"))
+    outcomes = dict(connection.execute("SELECT outcome, count(*) FROM notes WHERE outcome <> 'indexed' GROUP BY outcome"))
     for outcome in ("degraded", "quarantined"):
         counts[outcome] = outcomes.get(outcome, 0)
     linked = connection.execute(
-        "SELECT path, title, count(*) AS many FROM edges JOIN notes ON number = target GROUP BY target "
+        "WITH linked AS MATERIALIZED (SELECT target, count(*) AS many FROM edges GROUP BY target) "
+        "SELECT path, title, many FROM linked JOIN notes ON number = target "
+        "WHERE many >= (SELECT min(many) FROM (SELECT many FROM linked ORDER BY many DESC LIMIT 20)) "
         "ORDER BY many DESC, path LIMIT 20"
     ).fetchall()
     rules = connection.execute(

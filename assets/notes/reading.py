@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,8 @@ from schemas.oid import json_oid
 
 NOTE_ROLES = ("notes", "attachments")
 """The roles whose files are looked at; the filters of the layout decide which is which."""
+WORTH_HELPERS = 2_000
+"""From so many notes on, helpers that parse them are started."""
 _CONFIG = "config.toml"
 
 
@@ -60,6 +63,22 @@ def reading(view: View, parameters: Mapping[str, Any]) -> Reading:
         (*findings, *obsidian.findings),
         json_oid([PARSER_VERSION, parse_digest(config), str(layout), _plain(obsidian), include, exclude]),
     )
+
+
+def parse_all(view: View, read: Reading, notes: list[tuple[str, InputFile]]) -> Iterator[NoteRows]:
+    """The rows of `notes` (role, file), in their order; of many they are made by helper processes."""
+    if len(notes) >= WORTH_HELPERS and cores() > 1:
+        from assets.notes.workers import parse_on_every_core
+
+        yield from parse_on_every_core(view, read, notes)
+        return
+    for role, file in notes:
+        yield read.rows(view.read(role, file.path), file)
+
+
+def cores() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def files(view: View) -> Iterator[tuple[str, InputFile]]:

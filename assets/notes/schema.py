@@ -113,17 +113,22 @@ RANK = "bm25(10.0, 5.0, 3.0, 1.0)"
 
 INDEXES = (
     "CREATE INDEX notes_id ON notes (id)",
+    "CREATE INDEX notes_outcome ON notes (outcome) WHERE outcome <> 'indexed'",
     "CREATE INDEX notes_created ON notes (created)",
     "CREATE INDEX notes_updated ON notes (updated)",
     "CREATE INDEX tags_folded ON tags (folded)",
     "CREATE INDEX mentions_key ON mentions (key) WHERE key IS NOT NULL",
     "CREATE INDEX mentions_target ON mentions (target_note) WHERE target_note IS NOT NULL",
     "CREATE INDEX mentions_attachment ON mentions (target_path) WHERE state = 'attachment'",
+    "CREATE INDEX mentions_state ON mentions (state)",
     "CREATE INDEX edges_target ON edges (target)",
     "CREATE INDEX attachments_key ON attachments (key)",
     "CREATE INDEX findings_path ON findings (path)",
 )
 """Made after the bulk of the rows."""
+
+LEAVES = "CREATE INDEX notes_digest ON notes (path, digest)"
+"""What the digest of the index is made from, without a look at every note; made when the digests are there."""
 
 VIEWS = (
     """
@@ -146,9 +151,9 @@ def create(connection: Any) -> None:
     connection.execute(f"INSERT INTO notes_fts(notes_fts, rank) VALUES('rank', '{RANK}')")
 
 
-def finish(connection: Any, indexes: tuple[str, ...] = INDEXES) -> None:
+def finish(connection: Any) -> None:
     """Make the indexes."""
-    for statement in indexes:
+    for statement in INDEXES:
         connection.execute(statement)
 
 

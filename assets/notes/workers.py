@@ -9,7 +9,6 @@ on two cores: 10,000 notes of 1 KiB in 0.6 of the time of one process, 2,000 in 
 from __future__ import annotations
 
 import marshal
-import os
 import pickle
 import signal
 import subprocess
@@ -22,11 +21,9 @@ from contextlib import suppress
 from typing import IO, Any
 
 from assets.engine.view import InputFile, View
-from assets.notes.reading import Reading, read_note
+from assets.notes.reading import Reading, cores, read_note
 from assets.notes.rows import NoteRows
 
-WORTH_IT = 2_000
-"""From so many notes on, helpers are started."""
 _BATCH = 64
 _BATCH_BYTES = 1 << 20
 _MOST = 8
@@ -37,13 +34,9 @@ _HEADER = 8
 _Batch = list[tuple[str, str, bytes]]
 
 
-def parse_all(view: View, read: Reading, notes: list[tuple[str, InputFile]]) -> Iterator[NoteRows]:
+def parse_on_every_core(view: View, read: Reading, notes: list[tuple[str, InputFile]]) -> Iterator[NoteRows]:
     """The rows of `notes` (role, file), in their order."""
-    helpers = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, _MOST)
-    if len(notes) < WORTH_IT or helpers < 2:
-        for role, file in notes:
-            yield read.rows(view.read(role, file.path), file)
-        return
+    helpers = min(cores(), _MOST)
     with _Helpers(helpers, read) as pool:
         yield from pool.map(_batches(view, notes))
 

@@ -227,7 +227,7 @@ def test_links_that_are_not_in_order_are_findings_with_their_place(tmp_path: Pat
         ("link-outside", 7, 1, "../../out.md", 1),
         ("link-broken-attachment", 8, 1, "none.png", 1),
     ]
-    assert corpus.query("SELECT path, target, anchor, line, state FROM unresolved") == [
+    assert corpus.query("SELECT path, target, anchor, line, state FROM unresolved ORDER BY line") == [
         ("notes/a.md", "nothing", None, 2, "broken"),
         ("notes/a.md", "b", "Nowhere", 3, "broken-anchor"),
         ("notes/a.md", "Same", None, 4, "ambiguous"),

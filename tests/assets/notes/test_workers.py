@@ -28,12 +28,12 @@ def corpus(tmp_path: Path) -> Corpus:
 def parsed(corpus: Corpus) -> list[Any]:
     view = corpus.view()
     read = reading.reading(view, {})
-    return list(workers.parse_all(view, read, sorted_out(view, read)[0]))
+    return list(reading.parse_all(view, read, sorted_out(view, read)[0]))
 
 
 def test_helpers_give_the_same_rows_in_the_same_order(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
     alone = parsed(corpus)
-    monkeypatch.setattr(workers, "WORTH_IT", 1)
+    monkeypatch.setattr(reading, "WORTH_HELPERS", 1)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
     started: list[int] = []
     popen = subprocess.Popen
@@ -53,7 +53,7 @@ def test_helpers_give_the_same_rows_in_the_same_order(corpus: Corpus, monkeypatc
 
 def test_helpers_that_die_or_do_not_start_cost_nothing_but_time(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
     alone = parsed(corpus)
-    monkeypatch.setattr(workers, "WORTH_IT", 1)
+    monkeypatch.setattr(reading, "WORTH_HELPERS", 1)
     monkeypatch.setattr(workers, "_program", lambda: "raise SystemExit(1)")
     assert parsed(corpus) == alone
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
@@ -68,7 +68,7 @@ def test_a_helper_imports_nothing_from_the_folder_it_is_started_in(
     (trap / "assets").mkdir(parents=True)
     (trap / "assets" / "__init__.py").write_text(f"open({str(tmp_path / 'sprung')!r}, 'w')", encoding="utf-8")
     monkeypatch.chdir(trap)
-    monkeypatch.setattr(workers, "WORTH_IT", 1)
+    monkeypatch.setattr(reading, "WORTH_HELPERS", 1)
 
     assert parsed(corpus) == alone
     assert not (tmp_path / "sprung").exists()
@@ -76,6 +76,6 @@ def test_a_helper_imports_nothing_from_the_folder_it_is_started_in(
 
 def test_an_index_built_with_helpers_equals_one_built_without(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
     corpus.build()
-    monkeypatch.setattr(workers, "WORTH_IT", 1)
+    monkeypatch.setattr(reading, "WORTH_HELPERS", 1)
 
     assert dump.content_digest(corpus.rebuilt()) == corpus.summary.digest
