@@ -73,7 +73,7 @@ def synthetic(folder: Path, notes: int) -> Path:
     (folder / "headwater.toml").write_text("version = 1\n", encoding="utf-8")
     for number in range(notes):
         links = [f"[[qp-{chance.randrange(notes + notes // 50):06x}]]" for _ in range(3)]
-        text = " ".join(said(chance, 150))
+        text = " ".join(said(chance, 115))
         day = f"20{chance.randrange(10, 26)}-{chance.randrange(1, 13):02}-{chance.randrange(1, 29):02}"
         title = f"{chance.choice(WORDS).title()} {chance.choice(WORDS)} {number}"
         head = f"---\nid: qp-{number:06x}\ntitle: {title}\ntype: permanent\ncreated: {day}\n"
