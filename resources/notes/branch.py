@@ -240,6 +240,7 @@ def _write_files(worktree: Path, store_folder: Path) -> None:
     contents = blobs(worktree, [change.new for change in wanted if change.new is not None])
     storage = LocalStorage(store_folder, state=Path(answer(worktree, _COMMON)) / "headwater" / "attaching")
     storage.recover()
+    storage.sweep()  # what a killed attempt left half-written is not the store's
     differing: list[str] = []
     changes: list[Change] = []
     for change in wanted:

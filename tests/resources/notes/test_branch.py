@@ -472,14 +472,17 @@ def test_attaching_killed_at_any_moment_deletes_nothing(clones: tuple[Path, Path
     program = "import pathlib, sys\nfrom resources.notes.branch import attach_branch\nattach_branch(pathlib.Path(sys.argv[1]))\n"
     chance = random.Random(11)
     finished = 0
+    whole = 0.0  # seconds of the first, which is left alone
     for number in range(14):
         clone = tmp_path / f"clone-{number}"
         git(tmp_path, "clone", "-q", str(tmp_path / "remote.git"), str(clone))
         dirty(clone)
         before = state(clone)
+        started = time.monotonic()
         process = subprocess.Popen([sys.executable, "-c", program, str(clone / ".qipu")], start_new_session=True)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            finished += process.wait(chance.uniform(0.1, 0.5)) == 0
+            finished += process.wait(whole * chance.uniform(0.3, 1.0) if whole else None) == 0
+        whole = whole or time.monotonic() - started
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
