@@ -19,9 +19,8 @@ from assets.engine.model import Outcome, Ref, Store
 from schemas.errors import HeadwaterError
 
 if TYPE_CHECKING:
-    from resources.notes.store import NotesStore
-
     from assets.engine.engine import Engine
+    from resources.notes.store import NotesStore
     from schemas.notes.config import NotesConfig
 
 INDEX = "qipu_db"

@@ -54,7 +54,8 @@ CASES: dict[str, tuple[tuple[str, bytes], list[str]]] = {
     "9 larger than any project": ((YAML, PROJECT.encode() + b"x-long: " + b"y" * (16 << 20)), ["store-unreadable"]),
     "9 larger than YAML is read": ((YAML, PROJECT.encode() + b"x-rows:\n" + b"- a row\n" * 400_000), ["text-too-large"]),
     "9 more values than YAML is read": (
-        project("tables:", f"x-rows: [{'1,' * 400_000}]\ntables:"), ["text-too-many-values:2:60000"],
+        project("tables:", f"x-rows: [{'1,' * 400_000}]\ntables:"),
+        ["text-too-many-values:2:60000"],
     ),
     "11 infinity": (project("name: {type: text, nullable: false}", "name: {type: float, max: .inf}"), ["number-not-finite:6:32"]),
     "12 beyond 64 bits": (
