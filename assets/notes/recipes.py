@@ -103,6 +103,7 @@ KIND = Kind(
     recognise=Lazy("assets.notes.text:recognise"),
     place=Lazy("assets.notes.text:place"),
     findings_of="qipu_db",
+    check_version=2,
     findings=Lazy("assets.notes.text:findings"),
     quarantines=True,
     settings=(

@@ -96,14 +96,16 @@ def free_the_way(path: Path) -> None:
 
 
 def findings(paths: Sequence[Path], storage: Storage, root: str, settings: Mapping[str, Any]) -> list[Finding]:
-    """`Kind.findings`: what the index at `paths` says is wrong with single notes and with their links."""
+    """`Kind.findings`: what the index at `paths` says is wrong with single notes, with their links, and with the store."""
     from contextlib import closing
 
+    from assets.notes.doctor import store_findings
     from assets.notes.findings import read_findings
     from assets.notes.opened import connect
+    from resources.notes.store import NotesStore
 
     with closing(connect(paths[0])) as connection:
-        return read_findings(connection, root)
+        return sorted([*read_findings(connection, root), *store_findings(connection, NotesStore(storage, root, settings))])
 
 
 def _looks_like_qipu(storage: Storage, root: str) -> bool:

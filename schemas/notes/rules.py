@@ -70,6 +70,7 @@ NEAR_DUPLICATE = rule("notes-near-duplicate", _INFO, "Two notes do not say nearl
 ORPHANED_ATTACHMENT = rule("notes-orphaned-attachment", _WARNING, "Every file among the attachments is linked from a note.")
 LARGE_ATTACHMENT = rule("notes-large-attachment", _WARNING, "Attachments stay below the size cap.")
 DERIVED_COMMITTED = rule("notes-derived-committed", _WARNING, "Derived files are not committed to git.")
+IGNORED = rule("notes-ignored", _WARNING, "Notes of a store that git has are not ignored by it.")
 TAG_ALIAS = rule("notes-tag-alias", _WARNING, "A tag alias leads to a tag that is used and is no alias itself.")
 CONFIG = rule("notes-config", _ERROR, "config.toml is valid TOML and its values are of the right kind.")
 CONFIG_KEY = rule("notes-config-key", _WARNING, "config.toml holds only keys that mean something.")
