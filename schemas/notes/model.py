@@ -83,7 +83,7 @@ class Heading:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A paragraph or list item that ends in `^id`."""
+    """A paragraph or list item that ends in `^id`; or an HTML element with an id or a name, which has `#` before it here."""
 
     id: str
     line: int

@@ -40,7 +40,7 @@ from schemas.notes.rules import (
 from schemas.notes.scan import Body, scan_body
 from schemas.text import check_encoding_mark, invalid_bytes
 
-PARSER_VERSION = 1
+PARSER_VERSION = 2
 """Raised with every change to what `parse_note` returns for the same bytes: every note is read again then."""
 
 MAX_MENTIONS = 250_000

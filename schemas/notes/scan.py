@@ -12,6 +12,7 @@ from __future__ import annotations
 import bisect
 import html
 import re
+from bisect import bisect_right
 from dataclasses import dataclass, field
 
 from schemas.notes.blocks import CELL, PARAGRAPH, Blocks, Definition, Leaf, scan_blocks
@@ -42,7 +43,7 @@ class Body:
     tags: list[tuple[int, str]] = field(default_factory=list)
     headings: list[BodyHeading] = field(default_factory=list)
     blocks: list[tuple[str, int]] = field(default_factory=list)
-    """Ids of blocks, and where they stand."""
+    """Ids of blocks, and where they stand; those of HTML elements have a `#` before them."""
     fields: dict[str, list[str]] = field(default_factory=dict)
     code: list[tuple[int, int]] = field(default_factory=list)
     """Fenced and indented code."""
@@ -65,6 +66,9 @@ _FIELD_INLINE = re.compile(
     r"\[([^\W_][^\n:\[\]()`]{0,63})::[ \t]+((?:[^\[\]\n]|\[\[[^\[\]\n]*\]\])*+)\]"
     r"|\(([^\W_][^\n:\[\]()`]{0,63})::[ \t]+((?:[^()\n\[]|\[\[[^\[\]\n]*\]\])*+)\)"
 )
+
+_ELEMENT = re.compile(r"<[A-Za-z][A-Za-z0-9-]*+[ \t\n][^<>]{1,1000}>")
+_ELEMENT_ID = re.compile(r"""[ \t\n](?:id|name)[ \t\n]*=[ \t\n]*(?:"([^"]+)"|'([^']+)'|([^ \t\n"'=<>`]+))""", re.IGNORECASE)
 
 
 def scan_body(text: str) -> Body:
@@ -92,9 +96,25 @@ def scan_body(text: str) -> Body:
     found.tags.sort()
     body.links, body.tags, body.spans = found.links, found.tags, found.code
     body.comments = sorted(blocks.comments + found.comments)
+    if "=" in text and "<" in text:
+        body.blocks += _element_ids(text, [*body.code, *body.spans, *body.comments])
     body.summary = _summary(blocks, body.headings, definitions)
     body.search_text = _search_text(text, body, blocks)
     return body
+
+
+def _element_ids(text: str, passed_over: list[tuple[int, int]]) -> list[tuple[str, int]]:
+    """What links can name of HTML elements: `<a id="x">`, `<span name=x>`; not in code or comments."""
+    spans = sorted(passed_over)
+    starts = [start for start, _ in spans]
+    made = []
+    for element in _ELEMENT.finditer(text):
+        before = bisect_right(starts, element.start()) - 1
+        if before >= 0 and element.start() < spans[before][1]:
+            continue
+        for found in _ELEMENT_ID.finditer(element[0]):
+            made.append(("#" + (found[1] or found[2] or found[3]), element.start()))
+    return made
 
 
 def _start(link: Link) -> int:

@@ -206,16 +206,27 @@ def test_paths_are_joined_inside_the_store() -> None:
 
 class TestAnchors:
     anchors = Anchors(
-        [("Part One", "part-one"), ("A: B & C", "a-b--c"), ("Details", "details"), ("Details", "details-1")], ["B1"]
+        [("Part One", "part-one"), ("A: B & C", "a-b--c"), ("Details", "details"), ("Details", "details-1")], ["B1", "#msi"]
     )
 
     @pytest.mark.parametrize(
         "anchor",
-        ["Part One", "part one", "part-one", "A: B & C", "A B & C", "details-1", "^b1", "Part One#Details", "Part One#^B1"],
+        [
+            "Part One",
+            "part one",
+            "part-one",
+            "A: B & C",
+            "A B & C",
+            "details-1",
+            "^b1",
+            "Part One#Details",
+            "Part One#^B1",
+            "msi",
+        ],
     )
     def test_a_heading_or_block_is_found(self, anchor: str) -> None:
         assert self.anchors.has(anchor)
 
-    @pytest.mark.parametrize("anchor", ["Part Two", "^b2", "Details#Part One", "details-2"])
+    @pytest.mark.parametrize("anchor", ["Part Two", "^b2", "Details#Part One", "details-2", "b1", "^msi"])
     def test_others_are_not(self, anchor: str) -> None:
         assert not self.anchors.has(anchor)

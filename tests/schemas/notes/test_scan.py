@@ -524,6 +524,15 @@ def test_inline_tags(text: str, tags: list[str]) -> None:
     assert all(text[offset] == "#" for offset, _ in body.tags)
 
 
+def test_elements_that_links_can_name() -> None:
+    text = (
+        'Text <a id="one"></a> and <span id=\'two\' class="x">more</span>.\n\n<a name=three>\n\n'
+        '`<a id="code">` and <!-- <a id="comment"> -->\n\n```\n<a id="fence">\n```\n\n<a href="x">no</a> a < b id="c" > d\n'
+    )
+    assert [name for name, _ in scan_body(text).blocks] == ["#one", "#two", "#three"]
+    assert text[scan_body(text).blocks[1][1] :].startswith("<span")
+
+
 def test_blocks() -> None:
     text = (
         "A text ^one\n\n- item ^two\n- other\n  more ^t-3\n\n| t |\n|---|\n\n^four\n\n`x ^no`\n\nx ^no y\n\nx^no\n\n# h ^five\n"
