@@ -177,20 +177,24 @@ def show_summary(app: App, outcomes: Sequence[Outcome], seconds: float) -> int:
 
 
 def _note_warnings(app: App, outcomes: Iterable[Outcome]) -> None:
-    """Say that text which was built from has warnings, which keep nothing from being built and so would never be seen.
+    """Say what is wrong with text that was built from all the same, and so would never be seen: warnings, and the errors of kinds
+    that leave out what they cannot read.
 
     Large text is not looked at only for that; building the catalog does it anyway, and what was found is remembered.
     """
     engine = app.engine()
-    number = 0
+    errors = warnings = 0
     built = {(one.ref.kind, one.ref.store): engine.store(one.ref) for one in outcomes if str(one.result) in ("built", "restored")}
     for store in built.values():
         found = engine.checks.known(store)
         if found is None and sum(size for source in engine.sources(store) for _, _, size in source.files) <= _SMALL_TEXT:
             found = engine.checks.findings(store)
-        number += sum(str(finding.severity) == "warning" for finding in found or ())
-    if number:
-        app.note(f"{counted(number, 'warning')} in the text; see `headwater check`")
+        severities = [str(finding.severity) for finding in found or ()]
+        errors += severities.count("error")
+        warnings += severities.count("warning")
+    said = [counted(number, noun) for number, noun in ((errors, "error"), (warnings, "warning")) if number]
+    if said:
+        app.note(f"{' and '.join(said)} in the text; see `headwater check`")
 
 
 def _show_fresh(app: App, states: Sequence[State]) -> int:
