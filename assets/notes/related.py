@@ -43,7 +43,8 @@ _STOP_WORDS: Final = """
     mit nach nicht noch nur oder sich sie sind und uns vom von vor war was wenn wie wir wird zum zur
     avec dans des elle est les mais nous par pas plus pour que qui sur une vous como con del los las para por una
 """
-_STOP: Final = frozenset(_STOP_WORDS.split())
+STOP_WORDS: Final = frozenset(_STOP_WORDS.split())
+"""Words that say nothing about what a note is about, three letters and more, in the languages most notes are written in."""
 
 
 @dataclass(slots=True)
@@ -209,7 +210,7 @@ def _words(cursor: sqlite3.Cursor, number: int) -> list[str]:
     for text, weight in ((title, 5), (headings, 2), (body[:100_000], 1)):
         for word in _WORD.findall(text):
             lowered = word.casefold()
-            if lowered not in _STOP and len(lowered) < 40 and not has_cjk(word):
+            if lowered not in STOP_WORDS and len(lowered) < 40 and not has_cjk(word):
                 counts[lowered] += weight
                 spelled.setdefault(lowered, lowered)
     tried = sorted(counts, key=lambda word: (-counts[word], word))[:_TRIED_WORDS]
