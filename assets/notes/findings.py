@@ -46,10 +46,25 @@ def nearest_names(connection: Any, wanted: str) -> list[str]:
 
     Only keys are looked at that begin as it does, the longer the common beginning the better.
     """
+    return [_shown(connection, one) for one in _near_keys(connection, wanted)]
+
+
+def near_targets(connection: Any, wanted: str) -> list[str]:
+    """The paths of all notes and attachments that the names nearest to the key `wanted` stand for, sorted."""
+    found: set[str] = set()
+    for one in _near_keys(connection, wanted):
+        query = (
+            "SELECT path FROM names JOIN notes ON number = note WHERE key = ?1 UNION SELECT path FROM attachments WHERE key = ?1"
+        )
+        found.update(row[0] for row in connection.execute(query, (one,)))
+    return sorted(found)
+
+
+def _near_keys(connection: Any, wanted: str) -> list[str]:
     for keys in _beginning_alike(connection, wanted):
         close = get_close_matches(wanted, keys, _NEAREST, _CLOSE)
         if close:
-            return [_shown(connection, one) for one in close]
+            return close
     return []
 
 

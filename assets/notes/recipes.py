@@ -105,6 +105,7 @@ KIND = Kind(
     findings_of="qipu_db",
     check_version=2,
     findings=Lazy("assets.notes.text:findings"),
+    fix=Lazy("assets.notes.fixes:fix"),
     quarantines=True,
     settings=(
         Setting("include", [], "Globs of the files that are notes; every Markdown file of the store when not given."),

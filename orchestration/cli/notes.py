@@ -29,6 +29,7 @@ LAZY: dict[str, str] = {
     "tree": "orchestration.cli.notes_walk:tree",
     "path": "orchestration.cli.notes_walk:path",
     "link": "orchestration.cli.notes_link:link",
+    "doctor": "orchestration.cli.notes_doctor:doctor",
     "index": "orchestration.cli.notes_store:index",
     "relayout": "orchestration.cli.notes_store:relayout",
     "sync": "orchestration.cli.notes_store:sync",
