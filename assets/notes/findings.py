@@ -7,6 +7,7 @@ standard library only.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from difflib import get_close_matches
@@ -17,6 +18,8 @@ from schemas.findings import Finding, Severity
 from schemas.notes import rules
 
 _CLOSE = 0.75
+_MISTYPED = 0.9
+_DIGITS = re.compile("[0-9]")
 _NEAREST = 3
 _LOOKED_AT = 200
 _LOOKUPS = 2_000
@@ -50,9 +53,12 @@ def nearest_names(connection: Any, wanted: str) -> list[str]:
 
 
 def near_targets(connection: Any, wanted: str) -> list[str]:
-    """The paths of all notes and attachments that the names nearest to the key `wanted` stand for, sorted."""
+    """The paths of all notes and attachments that are called nearly as the key `wanted`, so nearly that one was probably mistyped
+    for the other: few letters differ and no digit; sorted."""
     found: set[str] = set()
-    for one in _near_keys(connection, wanted):
+    for one in _near_keys(connection, wanted, _MISTYPED):
+        if _DIGITS.findall(one) != _DIGITS.findall(wanted):
+            continue
         query = (
             "SELECT path FROM names JOIN notes ON number = note WHERE key = ?1 UNION SELECT path FROM attachments WHERE key = ?1"
         )
@@ -60,9 +66,9 @@ def near_targets(connection: Any, wanted: str) -> list[str]:
     return sorted(found)
 
 
-def _near_keys(connection: Any, wanted: str) -> list[str]:
+def _near_keys(connection: Any, wanted: str, cutoff: float = _CLOSE) -> list[str]:
     for keys in _beginning_alike(connection, wanted):
-        close = get_close_matches(wanted, keys, _NEAREST, _CLOSE)
+        close = get_close_matches(wanted, keys, _NEAREST, cutoff)
         if close:
             return close
     return []

@@ -35,7 +35,7 @@ links:
 
 # Odd
 
-[[QP-BBBB]] and [b](QP-bbbb-Beta.md) and [[qp-bbbb-betta|near]] and [[alpha]] and [[nowhere at all]].
+[[QP-BBBB]] and [b](QP-bbbb-Beta.md) and [[qp-bbbb-betta|near]] and [[alpha]] and [[nowhere at all]] and [[qp-bbbb-bets-9]].
 """
 D = ".qipu/notes/qp-dddd-odd.md"
 
@@ -73,7 +73,7 @@ def test_findings_are_those_of_check_and_can_be_chosen(run: Run, store: Path) ->
     assert run("notes", "doctor", "--rule", "link-case").code == 0
     assert run("notes", "doctor", "--rule", "link-cas").code == 2
     assert json.loads(run("notes", "doctor", "--sarif").out)["version"] == "2.1.0"
-    assert re.search(r"3 +error +link-broken", run("notes", "doctor").out)
+    assert re.search(r"4 +error +link-broken", run("notes", "doctor").out)
 
 
 def test_nothing_is_repaired_unasked(run: Run, store: Path) -> None:
@@ -96,10 +96,10 @@ def test_repairs_change_what_they_are_about(run: Run, store: Path) -> None:
     assert rules(ran) == ["link-broken"]
     assert (store / D).read_text() == (
         "---\nid: qp-dddd\nvalue: 100  # too much\nlinks:\n  - {type: related, id: qp-aaaa}\ntitle: Odd\n---\n\n# Odd\n\n"
-        "[[qp-bbbb]] and [b](qp-bbbb-beta.md) and [[qp-bbbb-beta|near]] and [[Alpha]] and [[nowhere at all]].\n"
+        "[[qp-bbbb]] and [b](qp-bbbb-beta.md) and [[qp-bbbb-beta|near]] and [[Alpha]] and [[nowhere at all]] and [[qp-bbbb-bets-9]].\n"
     )
     assert {path: data for path, data in tree(store).items() if path != D} == others
-    assert link_states()["broken"] == 1
+    assert link_states()["broken"] == 2
     assert "nothing that can be repaired" in run("notes", "doctor", "--fix", "--yes").err
 
 
