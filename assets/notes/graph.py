@@ -19,23 +19,10 @@ from assets.engine.recipe import Summary
 from assets.engine.view import Scratch, View
 from assets.notes.graph_picture import Dot, Line, draw
 from assets.notes.opened import connect
+from resources.parquet_writing import ROW_GROUP_ROWS, SETTINGS
 
 INDEX_ROLE = "index"
 NODES, EDGES, PICTURE = "nodes.parquet", "edges.parquet", "graph.svg"
-
-_ROW_GROUP = 131_072
-_WRITER: Mapping[str, Any] = {
-    "version": "2.6",
-    "compression": "zstd",
-    "compression_level": 3,
-    "data_page_version": "1.0",
-    "data_page_size": 1 << 20,
-    "dictionary_pagesize_limit": 1 << 20,
-    "write_batch_size": 1024,
-    "use_dictionary": True,
-    "write_statistics": True,
-    "store_schema": True,
-}
 
 _NODES = pa.schema(
     [
@@ -127,5 +114,5 @@ def _edges(connection: sqlite3.Connection) -> pa.Table:
 
 
 def _write(path: Path, table: pa.Table) -> None:
-    with pq.ParquetWriter(path, table.schema, **_WRITER) as writer:
-        writer.write_table(table, _ROW_GROUP)
+    with pq.ParquetWriter(path, table.schema, **SETTINGS) as writer:
+        writer.write_table(table, ROW_GROUP_ROWS)

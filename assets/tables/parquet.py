@@ -20,22 +20,9 @@ from assets.engine.view import Scratch, View
 from assets.tables import columns, sqlite
 from assets.tables.load import TableText
 from assets.tables.text import open_project
+from resources.parquet_writing import ROW_GROUP_ROWS, SETTINGS
 from schemas.paths import is_portable_name
 from schemas.tables.model import Table
-
-ROW_GROUP_ROWS = 131_072
-_WRITER: Mapping[str, Any] = {
-    "version": "2.6",
-    "compression": "zstd",
-    "compression_level": 3,
-    "data_page_version": "1.0",
-    "data_page_size": 1 << 20,
-    "dictionary_pagesize_limit": 1 << 20,
-    "write_batch_size": 1024,
-    "use_dictionary": True,
-    "write_statistics": True,
-    "store_schema": True,
-}
 
 
 def file_name(table: str) -> str:
@@ -73,7 +60,7 @@ def write(path: Path, text: TableText) -> int:
 def _write(path: Path, table: Table, text: TableText, batches: Iterable[pa.RecordBatch]) -> int:
     schema = _described(columns.native_schema(text.fields), table)
     count = 0
-    with pq.ParquetWriter(path, schema, **_WRITER) as writer:
+    with pq.ParquetWriter(path, schema, **SETTINGS) as writer:
         for group in _groups(columns.ahead(batches), text.schema):
             native = [columns.native(batch, text.fields) for batch in group.to_batches()]
             writer.write_table(pa.Table.from_batches(native, columns.native_schema(text.fields)).cast(schema), ROW_GROUP_ROWS)
