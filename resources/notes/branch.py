@@ -73,7 +73,10 @@ def attach_branch(store_folder: Path, branch: str = DEFAULT_BRANCH, *, remote: s
         )
     lines = _hide(root, store_folder)
     if present is not None:
-        attempt(root, ["worktree", "repair", str(store_folder)])  # a command killed just before it did so
+        # Where a command was killed between moving the `.git` file in and its last two steps.
+        attempt(root, ["worktree", "repair", str(store_folder)])
+        with suppress(OSError):
+            _beside(store_folder).rmdir()
     else:
         _check_untracked(root, store_folder)
         lines = [*_ensure_branch(root, branch, remote), *lines]
@@ -193,7 +196,8 @@ def _add_worktree(root: Path, store_folder: Path, branch: str) -> None:
             rule="notes-branch",
             fix="move its .git away, or leave --branch out",
         )
-    made = store_folder.with_name(f"{store_folder.name}.headwater-worktree")
+    made = _beside(store_folder)
+    _remove_left(made)
     _forget_gone(root, branch, made)
     code, _, said = attempt(root, ["worktree", "add", "--quiet", "--no-checkout", str(made), branch], settings=SETTINGS)
     if code != 0:
@@ -215,6 +219,11 @@ def _add_worktree(root: Path, store_folder: Path, branch: str) -> None:
     run(store_folder, ["read-tree", "HEAD"], settings=SETTINGS)
 
 
+def _beside(store_folder: Path) -> Path:
+    """The folder in which git adds the worktree before it becomes the store's."""
+    return store_folder.with_name(f"{store_folder.name}.headwater-worktree")
+
+
 def _forget_gone(root: Path, branch: str, left_over: Path) -> None:
     """Have git forget worktrees of the branch that are gone, and the one a killed command left beside the store.
 
@@ -225,9 +234,20 @@ def _forget_gone(root: Path, branch: str, left_over: Path) -> None:
     for records in Path(answer(root, _COMMON), "worktrees").glob("*"):
         with suppress(OSError):
             place = Path((records / "gitdir").read_text(encoding="utf-8").strip())
+            if place == left_over / ".git" and not place.exists():
+                shutil.rmtree(records)  # locked by git, which was killed while it added the worktree
+                continue
             head = (records / "HEAD").read_text(encoding="utf-8").strip()
             if head == f"ref: refs/heads/{branch}" and not place.exists() and not (records / "locked").exists():
                 shutil.rmtree(records)
+
+
+def _remove_left(made: Path) -> None:
+    """Take away the folder that a killed attempt left, where git had put nothing but its own file into it."""
+    if not made.is_dir() or made.is_symlink() or any(entry.name != ".git" or entry.is_dir() for entry in made.iterdir()):
+        return
+    (made / ".git").unlink(missing_ok=True)
+    made.rmdir()
 
 
 def _write_files(worktree: Path, store_folder: Path) -> None:
