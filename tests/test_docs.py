@@ -117,3 +117,14 @@ def test_links_between_pages_lead_somewhere() -> None:
             if "://" not in target and not (page.parent / target).exists():
                 broken.append(f"{page.relative_to(ROOT)}: {target}")
     assert not broken
+
+
+def test_every_page_is_in_a_table_of_contents() -> None:
+    docs = ROOT / "docs"
+    pages = {page for page in docs.rglob("*.md") if "_build" not in page.parts and page.parent.name != "schemas"}
+    listed = {docs / "index.md"}
+    for page in pages:
+        for toctree in re.findall(r"```\{toctree\}\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+            names = [line.strip() for line in toctree.splitlines() if line.strip() and not line.startswith(":")]
+            listed |= {found for name in names for found in page.parent.glob(f"{name}.md" if "*" not in name else f"{name}")}
+    assert sorted(page.relative_to(docs).as_posix() for page in pages - listed) == []
