@@ -50,7 +50,7 @@ COMMANDS: Final[dict[str, tuple[str, ...]]] = {
     "Start": ("init", "demo", "git", "completion"),
     "See": ("ls", "status", "explain", "check", "query", "ui"),
     "Build": ("build", "verify", "adopt", "clean", "cache", "migrate"),
-    "Kinds": ("notes", "tables"),
+    "Kinds": ("notes", "tables", "dvs"),
 }
 """Every command by the heading it has in `--help`; the module is `orchestration.cli.<name>`, the object in it `<name>`."""
 

@@ -1,0 +1,28 @@
+"""`headwater dvs …`: the commands of versioned data, by what they are for. Light: each loads when it is named."""
+
+from __future__ import annotations
+
+from orchestration.cli.app import group
+
+LAZY: dict[str, str] = {}
+"""Command -> where it is, as `package.module:object`."""
+
+SECTIONS: dict[str, tuple[str, ...]] = {
+    "Start": ("init", "import-dvs", "import-dvc", "import-lfs", "import-url", "merge-repo"),
+    "Files": ("add", "get", "materialize", "rm", "mv", "status"),
+    "Share": ("push", "pull", "sync", "remote", "serve", "token"),
+    "History": ("log", "show", "diff", "rollback", "undo", "why", "report"),
+    "Keep": ("doctor", "verify", "gc", "trash", "repack", "rehash", "audit"),
+    "Settings": ("config", "local-config"),
+    "For git": ("merge-driver",),
+}
+"""The headings of `--help`; a command that is not there yet is left out."""
+
+
+@group("dvs", lazy=LAZY, sections={heading: tuple(name for name in names if name in LAZY) for heading, names in SECTIONS.items()})
+def dvs() -> None:
+    """Large and sensitive files beside git: small text in the repository, bytes in a storage that cannot lose them.
+
+    Commands work on the repository around the current folder, else on the only one of the workspace; --store names another.
+    Paths are relative to the current folder, or to --root.
+    """
