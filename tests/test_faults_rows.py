@@ -1,4 +1,4 @@
-"""Every fault that concerns the whole product (X) or the tables kind (S), by its row in the list of faults: where it is tested.
+"""Every fault that concerns the whole product (X), tables (S) or notes (N), by its row in the list of faults: where it is tested.
 
 `ROWS` names the tests of each row; `[word…]` behind a name is the beginning of a parameter. What had no test of its own elsewhere
 has one below. `ELSEWHERE` says which part of a row no test here can show, and why; that is printed with the skipped tests.
@@ -43,6 +43,10 @@ LOG = "tests/schemas/tables/test_history.py"
 STRICT = "tests/schemas/tables/test_strict.py"
 NAMES = "tests/schemas/test_names.py"
 SERVE = "tests/orchestration/ui/test_serve.py"
+FRONT = "tests/schemas/notes/test_front.py"
+EDIT = "tests/schemas/notes/test_edit.py"
+SCAN = "tests/schemas/notes/test_scan.py"
+NOTES = "tests/orchestration/cli/test_notes_faults.py"
 
 ROWS: dict[int, tuple[str, ...]] = {
     1: (f"{TEXT}[1 alias bomb]", f"{HURT}[yaml alias bomb]"),
@@ -76,6 +80,9 @@ ROWS: dict[int, tuple[str, ...]] = {
     ),
     16: (f"{TEXT}[16 conflict in YAML]", f"{TEXT}[16 conflict in CSV]"),
     17: (f"{TEXT}[17 an empty CSV]", f"{HERE}::test_row_17_trailing_bytes_and_empty_files"),
+    18: (f"{CORPUS}", "tests/schemas/notes/test_config.py::test_what_is_wrong_is_one_finding_with_a_fix"),
+    19: (f"{CORPUS}",),
+    20: (f"{HURT}[toml arrays]", f"{HURT}[toml inline tables]", f"{HURT}[toml dotted key]"),
     22: (f"{STRICT}::test_case_69_a_large_cell", "tests/schemas/test_csv_text.py::test_a_record_past_the_limit_names_the_quote"),
     23: (f"{TEXT}[23 a NUL in a cell]",),
     24: (f"{TEXT}[24 Latin-1]", f"{STRICT}::test_case_59_utf_16_is_named", f"{STRICT}::test_case_60_a_bad_byte"),
@@ -97,6 +104,33 @@ ROWS: dict[int, tuple[str, ...]] = {
     33: (
         f"{TEXT}[33 a column nobody declared]",
         "tests/resources/tables/test_store.py::test_case_16_missing_required_and_undeclared_files",
+    ),
+    34: (
+        f"{FRONT}::test_unclosed_frontmatter_names_its_first_line_and_gives_its_keys",
+        f"{FRONT}::test_unclosed_frontmatter_followed_by_prose_still_gives_its_keys",
+    ),
+    35: (
+        f"{NOTES}::test_row_35_a_mark_before_frontmatter_hides_nothing_and_a_list_is_said",
+        f"{FRONT}::test_frontmatter_that_is_no_mapping_is_body",
+    ),
+    36: (
+        f"{EDIT}::test_case_68_everything_outside_the_edited_span_survives",
+        f"{EDIT}::test_edit_without_effect_is_the_same_bytes",
+        f"{EDIT}::test_setting_keys_changes_nothing_else",
+    ),
+    37: (f"{SCAN}::test_forty_kilobytes_of_anything_take_a_fifth_of_a_second",),
+    38: (
+        f"{SCAN}::test_forty_kilobytes_of_anything_take_a_fifth_of_a_second",
+        "tests/schemas/notes/test_parse.py::test_a_hundred_thousand_links_in_one_note",
+    ),
+    39: (f"{NOTES}::test_row_39_markup_in_a_title_is_text_in_the_picture",),
+    40: (
+        "tests/assets/notes/test_resolve.py::test_a_link_never_leaves_the_store",
+        "tests/assets/notes/test_resolve.py::test_paths_are_joined_inside_the_store",
+    ),
+    41: (
+        f"{NOTES}::test_row_41_one_id_made_on_two_branches_is_named_with_both_files",
+        "tests/schemas/notes/test_newids.py::test_two_branches_of_ten_thousand_notes_clash_less_than_once_in_a_million",
     ),
     44: (
         f"{TEXT}[44 a newer version]",
@@ -253,9 +287,9 @@ ELSEWHERE: dict[int, str] = {
 }
 """Rows of which one part cannot be shown here."""
 
-LISTED = [*range(1, 18), *range(22, 34), 44, 45, 47, 48, 49, 52, 53, 54, 56, 57, 58]
+LISTED = [*range(1, 21), *range(22, 42), 44, 45, 47, 48, 49, 52, 53, 54, 56, 57, 58]
 LISTED += [101, 102, 110, 111, 113, 115, *range(120, 139), 149, 150]
-"""The rows marked X or S."""
+"""The rows marked X, S or N."""
 
 
 @cache
