@@ -80,6 +80,13 @@ class Git:
             found.update(_split(self._run(["--literal-pathspecs", "ls-files", "-z", "--cached", "--", *names])))
         return found & set(wanted)
 
+    def tracked_below(self, folders: Iterable[str]) -> set[str]:
+        """Every path in the index at or below one of `folders` ('' for the whole checkout)."""
+        wanted = list(folders)
+        if any(not folder.strip("/") for folder in wanted):
+            wanted = []
+        return set(_split(self._run(["--literal-pathspecs", "ls-files", "-z", "--cached", "--", *wanted])))
+
     def files(self, revision: str, folder: str = "") -> list[str]:
         """The paths of all files below `folder` at `revision`."""
         self._check_revision(revision)

@@ -21,6 +21,7 @@ from resources import encoding
 from resources.objects import ObjectStore, RottenObject
 from resources.packs import RAW, SUFFIX, ZSTD, Member, Pack, PackWriter, key_of
 from resources.storage.base import Storage
+from resources.storage.local import LocalStorage
 from schemas.dvs.oids import hasher, oid_of
 from schemas.errors import HeadwaterError
 from schemas.oid import HEX_LENGTHS, parse_oid
@@ -417,6 +418,11 @@ class Batch:
     def _put_file(self, source: Path, oid: str | None, algorithm: str) -> str:
         from schemas.dvs.oids import oid_of_stream
 
+        if oid is None and not self.store.compress and isinstance(self.store.storage, LocalStorage):
+            from resources.storage.incoming import add_hashed
+
+            store = self.store
+            return add_hashed(self.store.storage, source, store.prefix, store.files.path, hasher(algorithm), algorithm)[0]
         if oid is None:
             with source.open("rb") as file:
                 oid, _ = oid_of_stream(file, algorithm)
