@@ -53,36 +53,19 @@ class GitSide:
         wanted = {self.prefix + path: path for path in paths}
         return {wanted[path] for path in self.git.ignored(wanted)}
 
-    def hiding(self, paths: Iterable[str]) -> list[Change]:
-        """The changes of `.gitignore` files that hide those of the data files that git does not ignore yet."""
+    def changes(self, *, hide: Iterable[str] = (), show: Iterable[str] = ()) -> list[Change]:
+        """The changes of `.gitignore` files that hide data files which git does not ignore yet, and take the lines of others
+        away; a `.gitignore` that held nothing else goes too."""
         if self.git is None:
             return []
-        wanted = list(paths)
+        wanted = list(hide)
         ignored = self.ignored(wanted)
-        folders: dict[str, list[str]] = {}
-        for path in wanted:
-            if path not in ignored:
-                above, _, name = path.rpartition("/")
-                folders.setdefault(above, []).append(name)
-        changes = []
-        for above, names in sorted(folders.items()):
-            change = self._edit(above, add=names)
-            if change is not None:
-                changes.append(change)
-        return changes
-
-    def showing(self, paths: Iterable[str]) -> list[Change]:
-        """The changes that take the lines for these data files away again; a `.gitignore` that held nothing else goes too."""
-        if self.git is None:
-            return []
-        folders: dict[str, list[str]] = {}
-        for path in paths:
-            above, _, name = path.rpartition("/")
-            folders.setdefault(above, []).append(name)
-        edits = (self._edit(above, remove=names) for above, names in sorted(folders.items()))
+        added = _by_folder(path for path in wanted if path not in ignored)
+        gone = _by_folder(show)
+        edits = (self._edit(above, added.get(above, []), gone.get(above, [])) for above in sorted({*added, *gone}))
         return [change for change in edits if change is not None]
 
-    def _edit(self, above: str, *, add: Iterable[str] = (), remove: Iterable[str] = ()) -> Change | None:
+    def _edit(self, above: str, add: Iterable[str], remove: Iterable[str]) -> Change | None:
         inside = f"{above}/{FILE}" if above else FILE
         data = self.repo.read(inside, limit=_LIMIT)
         text = (data or b"").decode("utf-8", "surrogateescape")
@@ -99,6 +82,14 @@ class GitSide:
         expect = ABSENT if data is None else bytes_oid(data)
         encoded = after.encode("utf-8", "surrogateescape")
         return Change(self.repo.path(inside), encoded or None, expect)
+
+
+def _by_folder(paths: Iterable[str]) -> dict[str, list[str]]:
+    folders: dict[str, list[str]] = {}
+    for path in paths:
+        above, _, name = path.rpartition("/")
+        folders.setdefault(above, []).append(name)
+    return folders
 
 
 def _relative(folder: Path, top: Path) -> str:

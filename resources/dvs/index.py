@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from array import array
 from collections.abc import Iterable
 from contextlib import suppress
@@ -111,6 +112,39 @@ class WorkingIndex:
         except (sqlite3.DatabaseError, OSError):
             with suppress(OSError):
                 self.path.unlink()
+
+    def learn(self, files: Iterable[tuple[str, Signature, str, int, str]]) -> None:
+        """Take in files that were just read: (path, signature, oid, length in bytes, path of the sidecar) of each.
+
+        Their sidecars are looked at again by the next scan; the files themselves need not be.
+        """
+        folders: dict[str, list[tuple[str, Signature, str, int, str]]] = {}
+        for path, signature, oid, size, sidecar in files:
+            above, _, name = path.rpartition("/")
+            folders.setdefault(above, []).append((name, signature, oid, size, sidecar))
+        if not folders:
+            return
+        known = self.load()
+        taken = time.time_ns()
+        fresh = []
+        for above, found in folders.items():
+            rows: dict[str, tuple[Any, Signature, str]] = {}
+            old = known.get(above)
+            if old is not None:
+                values = old.values()
+                for (name, signature), position in old.vouches().items():
+                    if position % 2 == 0:
+                        rows[name] = (values[position // 2], signature, values[position // 2][1])
+            for name, signature, oid, size, sidecar in found:
+                rows[name] = ([name, sidecar, oid, size, oid, size, None], signature, sidecar)
+            names: list[str] = []
+            signatures: list[Signature] = []
+            for name in sorted(rows):
+                names += [name, rows[name][2]]
+                signatures += [rows[name][1], NOTHING]
+            values = [rows[name][0] for name in sorted(rows)]
+            fresh.append(Folder(above, pack(names), packed(signatures).tobytes(), taken, json.dumps(values)))
+        self.save(fresh, [])
 
     def forget(self) -> None:
         """Forget everything."""

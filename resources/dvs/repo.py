@@ -6,6 +6,7 @@ What commands do with it lies beside this module, one file per operation. Light 
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
@@ -21,11 +22,12 @@ from schemas.dvs.local_config import LocalConfig
 from schemas.dvs.manifest import Manifest
 from schemas.dvs.sidecar import Sidecar, SidecarFormat
 from schemas.dvs.state import LogRecord, Snapshot, TrackedFile
-from schemas.errors import Conflict, HeadwaterError, InvalidText
+from schemas.errors import Conflict, HeadwaterError, InvalidText, UsageError
 from schemas.findings import Finding, found
 from schemas.oid import bytes_oid
 
 if TYPE_CHECKING:
+    from resources.dvs.audit import AuditLog
     from resources.packed import PackedObjects
 
 CLONE: Final = ".dvs"
@@ -167,6 +169,45 @@ class DvsRepo:
         """The first of storage and cache that holds the object; its bytes are not read."""
         return next((objects for objects in (self.objects, self.cache) if objects.has(oid)), None)
 
+    # who does what to the storage
+
+    def lease(self, operation: str, *, exclusive: bool = False) -> AbstractContextManager[None]:
+        """Say in the storage that objects are being put there, while the block runs. Raises StorageBusy."""
+        from resources.dvs.leases import hold
+
+        return hold(self.objects.storage, operation, self.actor, exclusive=exclusive)
+
+    @property
+    def audit_log(self) -> AuditLog:
+        """The audit log of the storage."""
+        from resources.dvs.audit import AuditLog
+
+        return AuditLog(self.objects.storage, self.local / "audit-last")
+
+    def audit(self, operation: str, files: Mapping[str, str], reason: str | None) -> None:
+        """Write one line into the audit log of the storage: oids by path, and why. Raises AuditFailed."""
+        from resources.dvs.audit import new_record
+
+        self.audit_log.append(new_record(operation, files, user=self.actor, when=now(), reason=reason, clone=self.clone_id()))
+
+    def require_reason(self, reason: str | None) -> None:
+        """Raise UsageError (rule `dvs-reason`) when the configuration wants a reason and there is none."""
+        if self.config.require_reason and not (reason or "").strip():
+            raise UsageError(
+                "this repository wants a reason for every change of its storage", rule="dvs-reason", fix="give one with --message"
+            )
+
+    def clone_id(self) -> str:
+        """What this clone is called in storages that it shares: made once, kept in `.dvs/`."""
+        inside = f"{CLONE}/state/clone"
+        for _attempt in range(2):
+            data = self.read(inside)
+            if data is not None and data.strip():
+                return data.decode("ascii", "replace").strip()
+            with suppress(Conflict):
+                self.storage.write(self.path(inside), f"{uuid.uuid4()}\n".encode(), expect=ABSENT if data is None else None)
+        return (self.read(inside) or b"").decode("ascii", "replace").strip()
+
     # text
 
     def read(self, inside: str, *, limit: int | None = None) -> bytes | None:
@@ -235,21 +276,26 @@ class DvsRepo:
         """
         for attempt in range(_ATTEMPTS):
             with self.lock():
-                before, expect = self._manifest()
-                after, others = change(before)
-                changes = list(others)
-                if after != before or (expect is ABSENT and after.entries):
-                    changes.append(Change(self.path(manifest.FILE), manifest.write_manifest(after), expect))
-                if not changes:
-                    return after
                 try:
-                    self.storage.commit(changes, label=label)
+                    return self._update(change, label)
                 except Conflict:
                     if attempt == _ATTEMPTS - 1:
                         raise
-                    continue
-                return after
         raise AssertionError("unreachable")
+
+    def update_locked(self, change: Callable[[Manifest], tuple[Manifest, Sequence[Change]]], *, label: str) -> Manifest:
+        """The same for a caller that holds the lock. Raises Conflict when somebody without the lock was quicker."""
+        return self._update(change, label)
+
+    def _update(self, change: Callable[[Manifest], tuple[Manifest, Sequence[Change]]], label: str) -> Manifest:
+        before, expect = self._manifest()
+        after, others = change(before)
+        changes = list(others)
+        if after != before or (expect is ABSENT and after.entries):
+            changes.append(Change(self.path(manifest.FILE), manifest.write_manifest(after), expect))
+        if changes:
+            self.storage.commit(changes, label=label)
+        return after
 
     # history
 
