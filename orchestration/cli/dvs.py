@@ -4,7 +4,22 @@ from __future__ import annotations
 
 from orchestration.cli.app import group
 
-LAZY: dict[str, str] = {}
+LAZY: dict[str, str] = {
+    "init": "orchestration.cli.dvs_init:init",
+    "config": "orchestration.cli.dvs_init:config",
+    "local-config": "orchestration.cli.dvs_init:local_config",
+    "add": "orchestration.cli.dvs_add:add",
+    "rm": "orchestration.cli.dvs_add:rm",
+    "mv": "orchestration.cli.dvs_add:mv",
+    "rehash": "orchestration.cli.dvs_add:rehash",
+    "get": "orchestration.cli.dvs_get:get",
+    "materialize": "orchestration.cli.dvs_get:materialize",
+    "status": "orchestration.cli.dvs_get:status",
+    "log": "orchestration.cli.dvs_history:log",
+    "show": "orchestration.cli.dvs_history:show",
+    "rollback": "orchestration.cli.dvs_history:rollback",
+    "undo": "orchestration.cli.dvs_history:undo",
+}
 """Command -> where it is, as `package.module:object`."""
 
 SECTIONS: dict[str, tuple[str, ...]] = {

@@ -54,12 +54,15 @@ def opened_repo(app: App, selector: str | None = None) -> Iterator[DvsRepo]:
     Raises UsageError naming the choices, NotInitialized, InvalidText.
     """
     from resources.dvs.opening import open_repo
+    from resources.dvs.operation import complete
 
     workspace, root = chosen_root(app, selector)
     for line in workspace.recover():
         app.note(line)
     repo = open_repo(workspace, root, actor=os.environ.get("HEADWATER_ACTOR") or None)
     try:
+        for line in complete(repo):
+            app.note(line)
         for finding in repo.config_warnings:
             app.note(finding.render())
         yield repo
@@ -158,9 +161,6 @@ def given_paths(app: App, repo: DvsRepo, typed: Sequence[str], *, batch: bool = 
     return list(dict.fromkeys(repo_path(app, repo, line) for line in lines))
 
 
-_COLOURS: Final = {"copied": "green", "present": "dim", "error": "red"}
-
-
 def show_report(app: App, report: Report, *, each: Callable[[Row], str] | None = None) -> int:
     """The rows and the counts of one operation: JSON lines and a last `{"summary": …}`, or text; returns the exit code.
 
@@ -174,14 +174,13 @@ def show_report(app: App, report: Report, *, each: Callable[[Row], str] | None =
         app.emit({"summary": {"operation": report.operation, **report.counts, "state": report.state}})
         return int(report.failed)
     words = WORDS[report.operation]
-    for outcome in (Outcome.COPIED, Outcome.PRESENT):
-        rows = report.of(outcome)
-        for row in rows[:SHOWN_ROWS]:
-            word = words.get(outcome, str(outcome)).replace("_", " ")
-            more = each(row) if each is not None else size_text(row.size)
-            app.say("  ".join(filter(None, [app.style(word, _COLOURS[str(outcome)]), row.path, app.style(more, "dim")])))
-        if len(rows) > SHOWN_ROWS:
-            app.say(app.style(f"… and {counted(len(rows) - SHOWN_ROWS, 'more file')}; --json lists them all", "dim"))
+    rows = report.of(Outcome.COPIED)
+    word = app.style(words[Outcome.COPIED].replace("_", " "), "green")
+    for row in rows[:SHOWN_ROWS]:
+        more = each(row) if each is not None else size_text(row.size)
+        app.say("  ".join(filter(None, [word, row.path, app.style(more, "dim")])))
+    if len(rows) > SHOWN_ROWS:
+        app.say(app.style(f"… and {counted(len(rows) - SHOWN_ROWS, 'more file')}; --json lists them all", "dim"))
     for row in report.of(Outcome.ERROR):
         if row.error is not None:
             app.show_error(row.error)
