@@ -51,6 +51,7 @@ class Sort:
 
 
 NEWEST: Final = Sort("created")
+OLDEST: Final = Sort("created", ascending=True)
 
 
 def read_sort(text: str) -> Sort:

@@ -23,6 +23,8 @@ LAZY: dict[str, str] = {
     "inbox": "orchestration.cli.notes_read:inbox",
     "tags": "orchestration.cli.notes_read:tags",
     "stats": "orchestration.cli.notes_read:stats",
+    "context": "orchestration.cli.notes_context:context",
+    "export": "orchestration.cli.notes_export:export",
     "related": "orchestration.cli.notes_graph:related",
     "links": "orchestration.cli.notes_graph:links",
     "backlinks": "orchestration.cli.notes_graph:backlinks",
