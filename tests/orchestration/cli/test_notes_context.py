@@ -76,7 +76,7 @@ class TestContext:
 
     def test_summaries_come_before_whole_texts(self, sourced: Path, run: Run) -> None:
         levels = set()
-        for budget in range(700, 2200, 100):
+        for budget in range(450, 2200, 50):
             (bundle,) = run("notes", "context", "qp-dddd", "qp-aaaa", "qp-bbbb", "--max-chars", budget, "--json").records
             levels |= {note["level"] for note in bundle["notes"]}
         assert levels == {"summary", "part", "full"}
