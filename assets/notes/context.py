@@ -30,6 +30,8 @@ DEFAULT_LINK: Final = "related"
 _LEFT_OUT_SHOWN: Final = 20
 _LEAST_PART: Final = 200
 """Characters below which a part of a text is not worth giving."""
+_SUMMARY_KEY: Final = re.compile(r"(?i)['\"]?summary['\"]?[ \t]*:(?:[ \t]|$)")
+_TOLD_LINES: Final = 40
 _FENCE: Final = re.compile(r" {0,3}(`{3,}|~{3,})")
 _HEADING: Final = re.compile(r" {0,3}#{1,6}(?:[ \t]|$)")
 
@@ -197,6 +199,8 @@ class _Text:
     lines: list[str]
     blocks: list[tuple[int, int]]
     summary: tuple[int, int] | None
+    told: Passage | None = None
+    """The summary that the frontmatter gives, as it stands there."""
 
     def passage(self, start: int, stop: int) -> Passage:
         """The lines `start` to `stop` (exclusive, from 0) as a passage, without blank lines at its ends."""
@@ -290,10 +294,24 @@ def _text_of(connection: sqlite3.Connection, row: NoteRow, read: Read) -> _Text:
     except FileNotFoundError:
         return _Text(1, [], [], None)
     start = min(start, len(data))
+    head = data[:start].decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n").split("\n")
     lines = data[start:].decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n").split("\n")
     first = data[:start].replace(b"\r\n", b"\n").replace(b"\r", b"\n").count(b"\n") + 1
     blocks = _blocks(lines)
-    return _Text(first, lines, blocks, _summary_block(lines, blocks, summary))
+    return _Text(first, lines, blocks, _summary_block(lines, blocks, summary), _told(head))
+
+
+def _told(head: Sequence[str]) -> Passage | None:
+    """The lines of the frontmatter's `summary`, up to the next key."""
+    for at, line in enumerate(head):
+        if _SUMMARY_KEY.match(line):
+            stop = at + 1
+            while stop < len(head) and (head[stop][:1] in (" ", "\t") or not head[stop].strip()) and stop - at < _TOLD_LINES:
+                stop += 1
+            while stop > at + 1 and not head[stop - 1].strip():
+                stop -= 1
+            return Passage(at + 1, stop, "\n".join(head[at:stop]))
+    return None
 
 
 def _blocks(lines: Sequence[str]) -> list[tuple[int, int]]:
@@ -345,6 +363,8 @@ def _follows(said: Sequence[str], words: Sequence[str]) -> bool:
 
 def _summary(text: _Text) -> list[Passage]:
     """The block a summary was taken from, else the first block; nothing of an empty note."""
+    if text.told is not None and text.summary is None:
+        return [text.told]
     block = text.summary or (text.blocks[0] if text.blocks else None)
     return [] if block is None else [text.passage(*block)]
 
