@@ -102,9 +102,10 @@ TABLES = (
     """,
 )
 
-SEARCH_TABLE = """
+TOKENIZER = "porter unicode61 remove_diacritics 2"
+SEARCH_TABLE = f"""
     CREATE VIRTUAL TABLE notes_fts USING fts5 (
-      title, headings, tags, body, content='notes_text', content_rowid='number', tokenize='porter unicode61 remove_diacritics 2'
+      title, headings, tags, body, content='notes_text', content_rowid='number', tokenize='{TOKENIZER}'
     )
     """
 

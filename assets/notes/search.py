@@ -18,13 +18,14 @@ from __future__ import annotations
 import datetime as dt
 import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from assets.notes.filters import EVERYTHING, Condition, Filters, both, condition, path_condition, tag_condition, type_condition
 from assets.notes.query import And, Node, Not, Or, Query, Term, fts, parse_query
 from assets.notes.resolve import fold, key
-from assets.notes.schema import RANK
+from assets.notes.schema import RANK, TOKENIZER
 from assets.notes.shown import NoteRow, number_list, rows_of
 from assets.notes.snippets import CLOSE, OPEN, Snippet, from_index, lines_with, marked_words, spans_of
 from assets.notes.text_for_search import spaced
@@ -36,6 +37,10 @@ Read = Callable[[str], bytes]
 
 _BM25: Final = RANK.replace("bm25(", "bm25(notes_fts, ")
 _SECONDS_OF_DAY: Final = 86400
+_PIECE: Final = f"snippet(notes_fts, 3, '{OPEN}', '{CLOSE}', '…', 24)"
+_LONG: Final = 40_000
+"""Characters from which on a body is looked through in parts of _PART characters, _PARTS at a time."""
+_PART, _PARTS = 4_000, 64
 
 
 @dataclass(slots=True)
@@ -387,9 +392,39 @@ def _marked(connection: sqlite3.Connection, hits: Sequence[Hit], query: Query) -
         return {}
     cursor = connection.cursor()
     cursor.row_factory = None
-    rows = cursor.execute(
-        f"SELECT rowid, highlight(notes_fts, 0, '{OPEN}', '{CLOSE}'), snippet(notes_fts, 3, '{OPEN}', '{CLOSE}', '…', 24) "
-        "FROM notes_fts WHERE notes_fts MATCH ? AND rowid IN (SELECT value FROM json_each(?))",
-        (words, number_list(hit.note.number for hit in hits)),
-    )
-    return {number: (title, body) for number, title, body in rows}
+    numbers = [hit.note.number for hit in hits]
+    long = "SELECT number, body FROM notes_text WHERE number IN (SELECT value FROM json_each(?)) AND length(body) > ?"
+    bodies = dict(cursor.execute(long, (number_list(numbers), _LONG)))
+    chosen = "FROM notes_fts WHERE notes_fts MATCH ? AND rowid IN (SELECT value FROM json_each(?))"
+    title = f"highlight(notes_fts, 0, '{OPEN}', '{CLOSE}')"
+    short = number_list(number for number in numbers if number not in bodies)
+    rows = cursor.execute(f"SELECT rowid, {title}, {_PIECE} {chosen}", (words, short))
+    found = {number: (title, body) for number, title, body in rows}
+    if bodies:
+        for number, marked in cursor.execute(f"SELECT rowid, {title} {chosen}", (words, number_list(bodies))).fetchall():
+            found[number] = (marked, _piece_of(bodies[number], words))
+    return found
+
+
+def _piece_of(body: str, words: str) -> str:
+    """A piece of a long body with its found words between marks: FTS5's own `snippet` weighs every found word against every
+    other, which takes minutes where there are 200,000. So the body is looked through in parts; the first with one counts."""
+    with closing(sqlite3.connect(":memory:")) as memory:
+        memory.execute(f"CREATE VIRTUAL TABLE notes_fts USING fts5(title, headings, tags, body, tokenize='{TOKENIZER}')")
+        at = 0
+        while at < len(body):
+            parts: list[tuple[str]] = []
+            while at < len(body) and len(parts) < _PARTS:
+                stop = at + _PART
+                if stop < len(body):
+                    stop = max(body.rfind(" ", at + 1, stop), body.rfind("\n", at + 1, stop)) + 1 or stop
+                parts.append((body[at:stop],))
+                at = stop
+            memory.executemany("INSERT INTO notes_fts VALUES ('', '', '', ?)", parts)
+            row = memory.execute(
+                f"SELECT {_PIECE} FROM notes_fts WHERE notes_fts MATCH ? ORDER BY rowid LIMIT 1", (words,)
+            ).fetchone()
+            if row is not None:
+                return str(row[0])
+            memory.execute("DELETE FROM notes_fts")
+    return ""

@@ -48,7 +48,7 @@ SHOWN_LINES: Final = 40
 
 COMMANDS: Final[dict[str, tuple[str, ...]]] = {
     "Start": ("init", "demo", "git", "completion"),
-    "See": ("ls", "status", "explain", "check", "query", "ui"),
+    "See": ("ls", "status", "explain", "check", "query", "ui", "mcp"),
     "Build": ("build", "verify", "adopt", "clean", "cache", "migrate"),
     "Kinds": ("notes", "tables", "dvs"),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -306,3 +307,17 @@ def test_hits_are_plain_json(asked: Asked) -> None:
     record = hit.to_json(".qipu/")
     assert (record["path"], record["id"], record["tags"]) == (".qipu/notes/climate.md", "qp-clim", ["science"])
     assert record["snippets"] == [{"line": 9, "text": "A long winter of running water.", "spans": [[7, 13]]}]
+
+
+def test_a_long_note_full_of_the_word_is_shown_at_once(tmp_path: Path) -> None:
+    """FTS5's own snippets take minutes here: every found word is weighed against every other."""
+    body = "word " * 100_000 + "\n" + "filler " * 20_000 + "\nzebrafish at the end\n"
+    with asking(tmp_path, {"notes/long.md": f"# Long\n\n{body}"}) as asked:
+        started = time.process_time()
+        (hit,) = search(asked.connection, "word", read=asked.read)
+        assert hit.snippets[0].text.startswith("word word")
+        (hit,) = search(asked.connection, "zebra*", read=asked.read)
+        assert (hit.snippets[0].text, hit.snippets[0].spans) == ("zebrafish at the end", ((0, 9),))
+        (hit,) = search(asked.connection, "zebra*")
+        assert "zebrafish" in hit.snippets[0].text
+        assert time.process_time() - started < 5
