@@ -32,6 +32,7 @@ LAZY: dict[str, str] = {
     "path": "orchestration.cli.notes_walk:path",
     "link": "orchestration.cli.notes_link:link",
     "doctor": "orchestration.cli.notes_doctor:doctor",
+    "journal": "orchestration.cli.notes_journal:journal",
     "index": "orchestration.cli.notes_store:index",
     "relayout": "orchestration.cli.notes_store:relayout",
     "sync": "orchestration.cli.notes_store:sync",
