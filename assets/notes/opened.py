@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from schemas.notes.config import NotesConfig
 
 INDEX = "qipu_db"
+_MAPPED = 2 << 30
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -31,6 +32,7 @@ def connect(path: Path) -> sqlite3.Connection:
     immutable: no lock is taken and no journal looked for."""
     connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True, check_same_thread=False)
     connection.row_factory = sqlite3.Row
+    connection.execute(f"PRAGMA mmap_size = {_MAPPED}")  # pages are looked at where the system keeps them, not copied
     return connection
 
 

@@ -38,6 +38,7 @@ Read = Callable[[str], bytes]
 _BM25: Final = RANK.replace("bm25(", "bm25(notes_fts, ")
 _SECONDS_OF_DAY: Final = 86400
 _PIECE: Final = f"snippet(notes_fts, 3, '{OPEN}', '{CLOSE}', '…', 24)"
+_MEMORY: Final = f"CREATE VIRTUAL TABLE notes_fts USING fts5(title, headings, tags, body, tokenize='{TOKENIZER}')"
 _LONG: Final = 40_000
 """Characters from which on a body is looked through in parts of _PART characters, _PARTS at a time."""
 _PART, _PARTS = 4_000, 64
@@ -392,17 +393,21 @@ def _marked(connection: sqlite3.Connection, hits: Sequence[Hit], query: Query) -
         return {}
     cursor = connection.cursor()
     cursor.row_factory = None
-    numbers = [hit.note.number for hit in hits]
-    long = "SELECT number, body FROM notes_text WHERE number IN (SELECT value FROM json_each(?)) AND length(body) > ?"
-    bodies = dict(cursor.execute(long, (number_list(numbers), _LONG)))
-    chosen = "FROM notes_fts WHERE notes_fts MATCH ? AND rowid IN (SELECT value FROM json_each(?))"
-    title = f"highlight(notes_fts, 0, '{OPEN}', '{CLOSE}')"
-    short = number_list(number for number in numbers if number not in bodies)
-    rows = cursor.execute(f"SELECT rowid, {title}, {_PIECE} {chosen}", (words, short))
-    found = {number: (title, body) for number, title, body in rows}
-    if bodies:
-        for number, marked in cursor.execute(f"SELECT rowid, {title} {chosen}", (words, number_list(bodies))).fetchall():
-            found[number] = (marked, _piece_of(bodies[number], words))
+    texts = cursor.execute(
+        "SELECT number, title, body FROM notes_text WHERE number IN (SELECT value FROM json_each(?))",
+        (number_list(hit.note.number for hit in hits),),
+    ).fetchall()
+    # Not the index itself: it would look through every note that meets the words, however few are asked for.
+    with closing(sqlite3.connect(":memory:")) as memory:
+        memory.execute(_MEMORY)
+        short = [(number, title, body if len(body) <= _LONG else "") for number, title, body in texts]
+        memory.executemany("INSERT INTO notes_fts(rowid, title, body) VALUES (?, ?, ?)", short)
+        title = f"highlight(notes_fts, 0, '{OPEN}', '{CLOSE}')"
+        rows = memory.execute(f"SELECT rowid, {title}, {_PIECE} FROM notes_fts WHERE notes_fts MATCH ?", (words,))
+        found = {number: (marked, piece) for number, marked, piece in rows}
+    for number, _, body in texts:
+        if len(body) > _LONG:
+            found[number] = (found.get(number, ("", ""))[0], _piece_of(body, words))
     return found
 
 
@@ -410,7 +415,7 @@ def _piece_of(body: str, words: str) -> str:
     """A piece of a long body with its found words between marks: FTS5's own `snippet` weighs every found word against every
     other, which takes minutes where there are 200,000. So the body is looked through in parts; the first with one counts."""
     with closing(sqlite3.connect(":memory:")) as memory:
-        memory.execute(f"CREATE VIRTUAL TABLE notes_fts USING fts5(title, headings, tags, body, tokenize='{TOKENIZER}')")
+        memory.execute(_MEMORY)
         at = 0
         while at < len(body):
             parts: list[tuple[str]] = []
