@@ -116,7 +116,7 @@ def _listing(workspace: Workspace, enter: _Enter) -> Files:
     root = workspace.root
     files: Files = {}
     if isinstance(root, LocalStorage):
-        for where, entries, _ in root.walk("", enter=enter):
+        for where, entries, _ in root.walk("", enter=enter.looks_into):
             files[where] = [entry.name for entry in entries]
         return files
     for stat in root.scan("", enter=enter):
@@ -230,6 +230,12 @@ class _Enter:
         if verdict is None:
             verdict = self._verdicts[folder] = self._decide(folder)
         return verdict
+
+    def looks_into(self, folder: str) -> bool:
+        """Whether a folder is entered to look for stores: a hidden one that is nothing but a store holds no others, and may hold
+        very many files."""
+        above = folder.split("/")[:-1]
+        return not any(name[:1] == "." and name in self.folders for name in above) and self(folder)
 
     def forget(self) -> None:
         """Decide anew: more is known about what git ignores."""

@@ -143,11 +143,16 @@ def tags_of(connection: sqlite3.Connection, numbers: Sequence[int]) -> list[list
         found = cursor.execute(f"{query} WHERE note IN (SELECT value FROM json_each(?))", (number_list(numbers),))
     else:
         found = cursor.execute(query)
-    tags: dict[int, dict[str, str]] = {}
+    tags: dict[int, list[str]] = {}
+    last, names, seen = -1, [""], {""}
     for note, tag, folded in found:
-        tags.setdefault(note, {}).setdefault(folded, tag)
-    none: dict[str, str] = {}
-    return [list(tags.get(number, none).values()) for number in numbers]
+        if note != last:  # the rows of a note stand together, in the order of their uses
+            last, names, seen = note, [tag], {folded}
+            tags[note] = names
+        elif folded not in seen:
+            seen.add(folded)
+            names.append(tag)
+    return [list(tags.get(number, ())) for number in numbers]
 
 
 def aliases_of(connection: sqlite3.Connection, number: int) -> list[str]:

@@ -85,6 +85,8 @@ class App:
         self._engine: Engine | None = None
         self._bar: Bar | None = None
         self._stopped: int | None = None
+        self._plain: bool | None = None
+        """Whether neither stream takes colours, so that none need be marked; None before it was asked for."""
 
     # -- what stops it
 
@@ -177,6 +179,10 @@ class App:
 
     def style(self, text: str, *styles: str) -> str:
         """`text` in colours (the keys of _STYLES); the streams drop them where they do not belong."""
+        if self._plain is None:
+            self._plain = not self._colored(sys.stdout) and not self._colored(sys.stderr)
+        if self._plain:
+            return text
         codes = ";".join(_STYLES[style] for style in styles)
         return f"{_MARK}{codes}\0{text}{_MARK}0\0"
 

@@ -81,27 +81,25 @@ class Look:
         if not rows:
             return
         types = len({row.type for row in rows}) > 1
-        handles = fit((one_line(row.handle) for row in rows), 48)
+        names = [one_line(row.handle) for row in rows]
+        handles = fit(names, 48)
         kinds = fit((one_line(row.type) for row in rows), 16) if types else 0
         room = self._room(handles + kinds + 16)
-        titles = fit((one_line(row.title) for row in rows), room)
+        said = [one_line(row.title) for row in rows]
+        titles = fit(said, room)
         style = self.app.style
         dated = any(row.created or row.updated for row in rows)
-        waiting: list[str] = []
-        for row in rows:
-            cells = [style(padded(one_line(row.handle), handles), "cyan")]
-            if types:
-                cells.append(style(padded(one_line(row.type), kinds), "dim"))
-            cells.append(padded(cut(one_line(row.title), room), titles))
-            if dated:
-                cells.append(style((row.updated or row.created or "")[:10].ljust(10), "dim"))
-            cells.append(self.tags(row.tags))
-            waiting.append("  ".join(cells).rstrip())
-            if len(waiting) == _CHUNK:
-                self.app.say("\n".join(waiting))
-                waiting = []
-        if waiting:
-            self.app.say("\n".join(waiting))
+        # Column by column: a list may have a hundred thousand lines.
+        columns = [[style(padded(name, handles), "cyan") for name in names]]
+        if types:
+            columns.append([style(padded(one_line(row.type), kinds), "dim") for row in rows])
+        columns.append([padded(cut(title, room), titles) for title in said])
+        if dated:
+            columns.append([style((row.updated or row.created or "")[:10].ljust(10), "dim") for row in rows])
+        columns.append([self.tags(row.tags) for row in rows])
+        lines = ["  ".join(cells).rstrip() for cells in zip(*columns, strict=True)]
+        for at in range(0, len(lines), _CHUNK):
+            self.app.say("\n".join(lines[at : at + _CHUNK]))
 
     def heading(self, row: NoteRow, spans: Sequence[Span] = (), *, with_path: bool = True) -> str:
         """One note as the line above what is said of it; `with_path` tells whether one that has no id is called by its path."""
@@ -116,7 +114,7 @@ class Look:
 
     def tags(self, tags: Sequence[str]) -> str:
         """Tags with their signs."""
-        return self.app.style(" ".join(f"#{one_line(tag)}" for tag in tags), "magenta") if tags else ""
+        return self.app.style("#" + " #".join(map(one_line, tags)), "magenta") if tags else ""
 
     def marked(self, text: str, spans: Sequence[Span], *plain: str) -> str:
         """Text with the found places in colour and the rest in `plain`."""
@@ -176,12 +174,14 @@ def fit(cells: Iterable[str], most: int) -> int:
 
 def padded(text: str, columns: int) -> str:
     """Text filled up with spaces to a width."""
+    if text.isascii():
+        return text.ljust(columns)
     return text + " " * (columns - width(text))
 
 
 def cut(text: str, columns: int) -> str:
     """Text cut to a width, with a sign that it was."""
-    if width(text) <= columns:
+    if len(text) * 2 <= columns or width(text) <= columns:
         return text
     taken = 0
     for at, sign in enumerate(text):
