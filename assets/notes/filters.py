@@ -123,7 +123,8 @@ def among(numbers: Iterable[int], *, negated: bool = False) -> Condition:
 
 
 def waiting(default_type: str) -> Condition:
-    """The notes of an inbox: fleeting ones, and those that no link joins with another; maps of content wait for nothing."""
+    """The notes of an inbox: fleeting ones, and those that no link joins with another; maps of content wait for nothing. A note
+    without a type counts as `default_type`."""
     return Condition(
         "lower(coalesce(n.type, ?)) = 'fleeting' OR (NOT n.moc AND NOT EXISTS (SELECT 1 FROM edges "
         "WHERE (source = n.number OR target = n.number) AND source <> target))",

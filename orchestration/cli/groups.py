@@ -49,6 +49,10 @@ class Command(click.Command):
         self.params.extend(_global_options())
 
 
+_FEW = 8
+"""Commands of a group that are all named when another was meant."""
+
+
 class Group(click.Group):
     """A group whose commands load when they are named; also takes the global options.
 
@@ -87,8 +91,12 @@ class Group(click.Group):
         except click.UsageError as error:
             import difflib
 
-            close = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
-            if not close or args[0] in self.list_commands(ctx):
+            names = self.list_commands(ctx)
+            close = difflib.get_close_matches(args[0], names, n=1)
+            if not close and args[0] not in names and len(names) <= _FEW:
+                said = f"{error.format_message().rstrip('.')}; it takes one of: {', '.join(names)}"
+                raise click.UsageError(said, ctx=ctx) from None
+            if not close or args[0] in names:
                 raise
             raise click.UsageError(f"{error.format_message().rstrip('.')}; did you mean {close[0]!r}?", ctx=ctx) from None
 

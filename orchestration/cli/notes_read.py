@@ -106,6 +106,7 @@ def _list(
     from assets.notes.filters import both, condition, waiting
     from assets.notes.listing import NEWEST, count_notes, list_notes, read_sort
     from orchestration.cli.notes_look import Look
+    from schemas.notes.layout import Layout
 
     order = read_sort(sort) if sort is not None else NEWEST
     with opened(app, store) as notes, _uncollected():
@@ -114,7 +115,8 @@ def _list(
         default = notes.config.default_note_type
         kept = condition(notes.connection, filters, notes.config, prefix=look.prefix)
         if name == "inbox":
-            kept = both(waiting(default), kept)
+            # Only a store of the tool's own has a default that somebody chose; elsewhere a note without a type is just a note.
+            kept = both(waiting(default if notes.store.layout is Layout.QIPU else ""), kept)
         rows = list_notes(notes.connection, kept, sort=order, limit=limit or None, seed=seed, default_type=default)
         if not look.is_human:
             _print(look, name, rows)
@@ -540,7 +542,12 @@ def stats(app: App, as_of: str | None, store: str | None) -> None:
             ("edges", f"{facts['edges']:,}: {listed(facts['link_types'])}" if facts["edges"] else "0"),
             ("orphans", f"{facts['orphans']:,}, {facts['unlinked']:,} linked with nothing"),
             ("attachments", f"{facts['attachments']:,}"),
-            ("dated", f"{facts['oldest'] or '-'} to {facts['newest'] or '-'}; {facts['changed_lately']:,} in the last 7 days"),
+            (
+                "dated",
+                f"{facts['oldest']} to {facts['newest']}; {facts['changed_lately']:,} in the last 7 days"
+                if facts["oldest"]
+                else "no note has a date",
+            ),
             ("findings", listed(facts["findings"], {"error": "red", "warning": "yellow"}) or style("none", "green")),
         ]
         app.table([(style(name, "dim"), text) for name, text in rows if text])

@@ -239,6 +239,8 @@ def _sql_error(error: Exception) -> HeadwaterError:
     fix = "`headwater query` without SQL lists what there is"
     if type(error).__name__ == "CatalogException":
         fix += "; the rows of a store are there once it has been built: `headwater build`"
+        if re.search(r"name (notes|nodes|edges) does not exist", text):
+            fix = 'notes are the tables nodes and edges of their store, such as "fieldnotes".nodes; ' + fix
     return HeadwaterError(text, fix=fix, rule="query-sql")
 
 

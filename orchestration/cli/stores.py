@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from resources.workspace import Workspace
 
 
+_START = {
+    "notes": "start one with `headwater notes new TITLE` or `headwater notes init`, name a folder of Markdown with --store",
+    "dvs": "start one with `headwater dvs init STORAGE`",
+}
+"""How a store begins, where that is not `headwater init KIND FOLDER`."""
+
+
 def choose(workspace: Workspace, stores: Sequence[Store], kind: str, selector: str | None) -> Store:
     """The one store of `kind` that `selector` (a name or a folder) or the current folder means. Raises UsageError otherwise."""
     candidates = [store for store in stores if store.kind == kind]
@@ -24,7 +31,7 @@ def choose(workspace: Workspace, stores: Sequence[Store], kind: str, selector: s
 
         raise UsageError(
             " ".join([f"there is no {kind} store in {_place(workspace)}", *(f"({hint})" for hint in not_recognised(kind))]),
-            fix=f"start one with `headwater init {kind} FOLDER`, or say where with -C",
+            fix=_START.get(kind, f"start one with `headwater init {kind} FOLDER`") + ", or say where with -C",
             rule="store-none",
         )
     root = workspace.root.local_root

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from resources.notes.canvas import follow
 from resources.notes.changes import BrokenLink, Draft, Plan
 from resources.notes.linking import Linker
 from resources.notes.relinking import Moved, relink, relocate, target_of
@@ -148,6 +149,7 @@ def _carry(draft: Draft, linker: Linker, moves: Collection[Moved], *, folder: tu
     for one in moves:
         draft.lines.append(f"move {draft.store.workspace_path(one.old.path)} to {draft.store.workspace_path(one.new.path)}")
     _say_links(draft, count)
+    follow(draft, {one.old.path: one.new.path for one in moves if one.old.path != one.new.path})
 
 
 def _say_links(draft: Draft, count: int) -> None:

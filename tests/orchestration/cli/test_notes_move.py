@@ -214,3 +214,13 @@ class TestMerge:
         before = tree(store)
         assert run("notes", "merge", "qp-aaaa", "notes/qp-bbbb-beta.md").code == 3
         assert tree(store) == before
+
+
+def test_a_canvas_follows_a_note_that_moves(vault: Path, run: Run) -> None:
+    note = sorted(path for path in vault.rglob("*.md") if ".obsidian" not in path.parts)[0].relative_to(vault).as_posix()
+    board = vault / "board.canvas"
+    board.write_text('{"nodes":[{"id":"1","type":"file","file":"' + note + '"}],"edges":[]}', "utf-8")
+    assert run("-C", vault, "notes", "mv", note, "elsewhere/Moved.md", "--dry-run").code == 0
+    assert note in board.read_text("utf-8")
+    assert run("-C", vault, "notes", "mv", note, "elsewhere/Moved.md").code == 0
+    assert board.read_text("utf-8") == '{"nodes":[{"id":"1","type":"file","file":"elsewhere/Moved.md"}],"edges":[]}'

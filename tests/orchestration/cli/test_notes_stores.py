@@ -135,7 +135,7 @@ def test_without_any_store_the_way_to_start_one_is_told(app: App, tmp_path: Path
     monkeypatch.chdir(tmp_path / "empty")
     with pytest.raises(UsageError, match="no notes store") as raised:
         chosen_store(app, None)
-    assert "headwater init notes" in str(raised.value.fix)
+    assert "headwater notes init" in str(raised.value.fix)
     assert os.listdir(tmp_path / "empty") == []
 
 
