@@ -109,7 +109,7 @@ def _list(
     from schemas.notes.layout import Layout
 
     order = read_sort(sort) if sort is not None else NEWEST
-    with opened(app, store) as notes, _uncollected():
+    with _uncollected(), opened(app, store) as notes:
         look = Look(app, notes, format_)
         filters = read_filters(notes, look, chosen)
         default = notes.config.default_note_type
