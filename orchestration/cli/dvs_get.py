@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -107,12 +107,13 @@ def status(
                 if str(row.status) != "current" or all_:
                     app.write_text(f"{_LETTERS[str(row.status)]} {row.path}\n")
             return
+        proofs = _proofs(repo, rows)
         if app.json:
             for row in rows:
-                app.emit(row.to_json())
+                app.emit({**row.to_json(), "remote": proofs.get(row.path)})
             app.emit({"summary": dict(Counter(str(row.status) for row in rows))})
             return
-        _show(app, rows, all_=all_ or bool(asked))
+        _show(app, rows, proofs, all_=all_ or bool(asked))
 
 
 def _without_git(repo: DvsRepo, rows: list[StatusRow]) -> list[StatusRow]:
@@ -127,15 +128,27 @@ def _without_git(repo: DvsRepo, rows: list[StatusRow]) -> list[StatusRow]:
     return [row for row in rows if str(row.status) != "untracked" or row.path in kept]
 
 
-def _show(app: App, rows: list[StatusRow], *, all_: bool) -> None:
+def _proofs(repo: DvsRepo, rows: list[StatusRow]) -> dict[str, Any]:
+    """What remotes were last proved to hold, by path."""
+    if not (repo.local / "ledger.db").exists():
+        return {}
+    from resources.dvs.sync import proofs
+
+    held = proofs(repo, {row.oid for row in rows if row.oid is not None})
+    return {row.path: held[row.oid] for row in rows if row.oid in held}
+
+
+def _show(app: App, rows: list[StatusRow], proofs: dict[str, Any], *, all_: bool) -> None:
     counts = Counter(str(row.status) for row in rows)
     shown = [row for row in rows if all_ or str(row.status) != "current"]
     lines = []
     for row in shown[: SHOWN_ROWS * 5]:
         word = str(row.status)
         place = "storage" if row.local else ""
-        lines.append((app.style(word, _COLOURS[word]), row.path, size_text(row.size), place))
-    app.table(lines, header=("status", "file", "size", "held in") if lines else None)
+        proof = proofs.get(row.path)
+        remote = f"{proof['remote']}, {proof['age']}" if proof else ""
+        lines.append((app.style(word, _COLOURS[word]), row.path, size_text(row.size), place, remote))
+    app.table(lines, header=("status", "file", "size", "held in", "remote, proved") if lines else None)
     if len(shown) > len(lines):
         app.say(app.style(f"… and {counted(len(shown) - len(lines), 'more file')}; --json lists them all", "dim"))
     for row in shown:

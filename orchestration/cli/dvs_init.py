@@ -119,14 +119,20 @@ def config() -> None:
 
 
 @config.command("show")
+@click.option("--resolved", is_flag=True, help="Also show where objects lie, and each remote with who named it.")
 @store_option
 @pass_app
-def config_show(app: App, store: str | None) -> None:
+def config_show(app: App, resolved: bool, store: str | None) -> None:
     """Every setting of the repository."""
     from schemas.dvs.config import to_record
 
     with opened_repo(app, store) as repo:
         record: dict[str, Any] = {**to_record(repo.config), "path": repo.path(repo.config_path)}
+        if resolved:
+            from resources.dvs.sync import resolved_remotes
+
+            record["storage"] = str(repo.storage_url)
+            record["remotes"] = [remote.to_json() for remote in resolved_remotes(repo)]
         _show(app, record)
 
 

@@ -1,0 +1,291 @@
+"""Push, pull and sync: a repository's objects against its remotes.
+
+A remote is where `--remote` says, else `[remotes.NAME]` or `base_url` of the clone, else `base_url` of the manifest. What the
+manifest names is what is shared; an object that several files have is copied once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from resources.dvs.choose import choose_tracked
+from resources.dvs.results import Outcome, Report, Row
+from resources.remotes.ledger import Ledger
+from resources.remotes.store import StoreRemote
+from resources.storage import is_url
+from schemas.dvs.manifest import ORIGIN, Entry
+from schemas.errors import HeadwaterError, UsageError
+
+if TYPE_CHECKING:
+    from resources.dvs.repo import DvsRepo
+    from resources.packed import PackedObjects
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteSetting:
+    """One remote and who named it: option, clone or manifest."""
+
+    name: str
+    url: str
+    given_by: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {"name": self.name, "url": self.url, "given_by": self.given_by}
+
+
+def resolved_remotes(repo: DvsRepo, option: str | None = None) -> list[RemoteSetting]:
+    """Every remote that is known, by name, each as the strongest voice says. Raises InvalidText."""
+    found: dict[str, RemoteSetting] = {}
+    held = repo.local_config
+    base = repo.manifest().base_url
+    if base:
+        found[ORIGIN] = RemoteSetting(ORIGIN, base, "manifest")
+    if held.base_url:
+        found[ORIGIN] = RemoteSetting(ORIGIN, held.base_url, "clone")
+    for name, url in held.remotes.items():
+        found[name] = RemoteSetting(name, url, "clone")
+    if option:
+        named = found.get(option)
+        found[ORIGIN] = RemoteSetting(ORIGIN, named.url if named is not None else option, "option")
+    return [found[name] for name in sorted(found)]
+
+
+def _remote_of(repo: DvsRepo, name: str, option: str | None) -> RemoteSetting:
+    known = {one.name: one for one in resolved_remotes(repo, option)}
+    chosen = known.get(ORIGIN if option else name)
+    if chosen is None:
+        raise HeadwaterError(
+            f"there is no remote {name!r}" if name != ORIGIN else "no remote is set",
+            rule="dvs-config-error",
+            fix=f"name one with --remote, or keep it with `headwater dvs local-config set remotes.{name} URL`",
+        )
+    return chosen
+
+
+def _open(repo: DvsRepo, setting: RemoteSetting) -> StoreRemote:
+    if setting.url.startswith(("http://", "https://")):
+        raise UsageError(
+            "object servers over HTTP are not spoken to yet", rule="dvs-remote-scheme", fix="use a path or an s3:// URL"
+        )
+    place: str | Path = setting.url
+    if not is_url(setting.url):
+        path = Path(setting.url).expanduser()
+        folder = repo.folder
+        if not path.is_absolute() and setting.given_by != "option" and folder is not None:
+            path = folder / path
+        place = path.absolute()
+    return StoreRemote(place, repo.local / "remote")
+
+
+def _chosen(repo: DvsRepo, paths: Sequence[str]) -> tuple[list[Entry], list[Row]]:
+    entries = repo.manifest().entries
+    if not entries:
+        raise HeadwaterError(
+            "the manifest dvs.lock names no file", rule="dvs-not-initialized", fix="track files with `headwater dvs add`"
+        )
+    chosen, nothing = choose_tracked(entries, paths)
+    rows = [
+        Row(
+            path,
+            Outcome.ERROR,
+            error=HeadwaterError(
+                "the manifest names nothing of that name",
+                rule="dvs-metadata-not-found",
+                path=path,
+                fix="`headwater dvs status` lists the tracked files",
+            ),
+        )
+        for path in nothing
+    ]
+    return [entries[path] for path in sorted(chosen)], rows
+
+
+def _by_remote(repo: DvsRepo, entries: Iterable[Entry], option: str | None) -> list[tuple[RemoteSetting, list[Entry]]]:
+    groups: dict[str, list[Entry]] = {}
+    for entry in entries:
+        groups.setdefault(ORIGIN if option else entry.remote or ORIGIN, []).append(entry)
+    return [(_remote_of(repo, name, option), listed) for name, listed in sorted(groups.items())]
+
+
+def push(
+    repo: DvsRepo,
+    paths: Sequence[str] = (),
+    *,
+    remote: str | None = None,
+    recheck: bool = False,
+    dry_run: bool = False,
+    progress: Callable[[str], None] | None = None,
+) -> Report:
+    """Bring what the manifest names to its remotes, from the storage or the cache. One row per path.
+
+    What a remote was proved to hold is not asked for again, unless `recheck`. Raises HeadwaterError (rule `dvs-config-error`)
+    where no remote is set.
+    """
+    entries, rows = _chosen(repo, paths)
+    report = Report("push")
+    for setting, listed in _by_remote(repo, entries, remote):
+        opened = _open(repo, setting)
+        try:
+            rows += _push_to(repo, opened, listed, recheck=recheck, dry_run=dry_run, progress=progress)
+        finally:
+            opened.close()
+    report.add(rows)
+    return report
+
+
+def _push_to(
+    repo: DvsRepo,
+    remote: StoreRemote,
+    entries: Sequence[Entry],
+    *,
+    recheck: bool,
+    dry_run: bool,
+    progress: Callable[[str], None] | None,
+) -> list[Row]:
+    ledger = Ledger(repo.local / "ledger.db")
+    identity = remote.identity(make=not dry_run)
+    sizes = {entry.oid: entry.bytes for entry in entries}
+    wanted = set(sizes)
+    proved = set() if recheck or identity is None else set(ledger.proved(identity, wanted))
+    missing = wanted - proved
+    here = remote.present(missing) if missing else set()
+    missing -= here
+    errors: dict[str, HeadwaterError] = {}
+    sources = _sources(repo, missing)
+    for oid in missing - sources.keys():
+        errors[oid] = HeadwaterError(
+            f"neither the storage nor the cache of this clone holds {oid}",
+            rule="dvs-storage-missing",
+            fix="push it from a clone that has it, or add the file again",
+        )
+    arrived: set[str] = set()
+    if sources and not dry_run:
+
+        def done(oid: str, error: HeadwaterError | None) -> None:
+            if progress is not None:
+                progress(oid)
+            if error is None:
+                arrived.add(oid)
+            else:
+                errors[oid] = error
+
+        remote.put(sources, sizes, done)
+    if identity is not None and not dry_run and (arrived or here):
+        ledger.prove(identity, remote.url, arrived | here)
+    moved = set(sources) if dry_run else arrived
+    return [_row(entry, moved, errors) for entry in entries]
+
+
+def _sources(repo: DvsRepo, oids: set[str]) -> dict[str, PackedObjects]:
+    """Which store of this machine holds each object."""
+    found: dict[str, PackedObjects] = {}
+    for store in (repo.objects, repo.cache):
+        rest = oids - found.keys()
+        if rest:
+            found.update(dict.fromkeys(store.present(rest), store))
+    return found
+
+
+def pull(
+    repo: DvsRepo,
+    paths: Sequence[str] = (),
+    *,
+    remote: str | None = None,
+    dry_run: bool = False,
+    progress: Callable[[str], None] | None = None,
+) -> Report:
+    """Bring what the manifest names into this clone's cache, unless storage or cache hold it already. One row per path."""
+    entries, rows = _chosen(repo, paths)
+    report = Report("pull")
+    present = set(_sources(repo, {entry.oid for entry in entries}))
+    lacking = [entry for entry in entries if entry.oid not in present]
+    rows += [Row(entry.path, Outcome.PRESENT, entry.oid, entry.bytes) for entry in entries if entry.oid in present]
+    for setting, listed in _by_remote(repo, lacking, remote) if lacking else ():
+        opened = _open(repo, setting)
+        try:
+            rows += _pull_from(repo, opened, listed, dry_run=dry_run, progress=progress)
+        finally:
+            opened.close()
+    report.add(rows)
+    return report
+
+
+def _pull_from(
+    repo: DvsRepo, remote: StoreRemote, entries: Sequence[Entry], *, dry_run: bool, progress: Callable[[str], None] | None
+) -> list[Row]:
+    sizes = {entry.oid: entry.bytes for entry in entries}
+    errors: dict[str, HeadwaterError] = {}
+    arrived: set[str] = set()
+    if dry_run:
+        arrived = remote.present(sizes)
+        errors = {oid: _absent(oid) for oid in sizes.keys() - arrived}
+    else:
+
+        def done(oid: str, error: HeadwaterError | None) -> None:
+            if progress is not None:
+                progress(oid)
+            if error is None:
+                arrived.add(oid)
+            else:
+                errors[oid] = error
+
+        remote.fetch(sizes, sizes, repo.cache, done)
+        identity = remote.identity(make=False)
+        ledger = Ledger(repo.local / "ledger.db")
+        if identity is not None:
+            ledger.prove(identity, remote.url, arrived)
+            ledger.forget(identity, errors)
+    return [_row(entry, arrived, errors) for entry in entries]
+
+
+def _row(entry: Entry, moved: set[str], errors: Mapping[str, HeadwaterError]) -> Row:
+    error = errors.get(entry.oid)
+    if error is not None:
+        return Row(entry.path, Outcome.ERROR, entry.oid, entry.bytes, error)
+    return Row(entry.path, Outcome.COPIED if entry.oid in moved else Outcome.PRESENT, entry.oid, entry.bytes)
+
+
+def _absent(oid: str) -> HeadwaterError:
+    return HeadwaterError(f"the remote does not hold {oid}", rule="dvs-storage-missing", fix="push it from a clone that has it")
+
+
+def sync(
+    repo: DvsRepo,
+    *,
+    remote: str | None = None,
+    dry_run: bool = False,
+    progress: Callable[[str], None] | None = None,
+) -> list[Report]:
+    """Pull, put into the working tree what is missing there, push. Files with changes are left alone; each step's report."""
+    from resources.dvs.restore import Wanted, restore
+    from resources.dvs.working import scan
+
+    reports = [pull(repo, remote=remote, dry_run=dry_run, progress=progress)]
+    actual = {file.path: file.actual for file in scan(repo).files}
+    absent = [
+        Wanted(entry.path, entry.oid, entry.bytes) for entry in repo.manifest().entries.values() if actual.get(entry.path) is None
+    ]
+    reports.append(
+        restore(repo, sorted(absent, key=lambda one: one.path), actual, "materialize", dry_run=dry_run, progress=progress)
+    )
+    reports.append(push(repo, remote=remote, dry_run=dry_run, progress=progress))
+    return reports
+
+
+def proofs(repo: DvsRepo, oids: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """oid -> {remote, at, age} of what remotes were last proved to hold, as this machine remembers."""
+    now = time.time()
+    found = Ledger(repo.local / "ledger.db").anywhere(oids)
+    return {oid: {"remote": url, "at": at, "age": age_text(now - at)} for oid, (url, at) in found.items()}
+
+
+def age_text(seconds: float) -> str:
+    """`3 min`, `5 h`, `2 d`."""
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return "now"

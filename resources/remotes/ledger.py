@@ -1,0 +1,97 @@
+"""What remotes were proved to hold, and when: so that a push with nothing to do asks for nothing.
+
+A proof belongs to one remote as it was made: a remote that was wiped and made again has another identity, and nothing is believed
+of it. The file lies on this machine and can be lost. Light: standard library only.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterable
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Final
+
+_FORMAT: Final = 1
+_SCHEMA: Final = f"""
+create table proof(remote text not null, oid text not null, at integer not null, primary key (remote, oid)) without rowid;
+create table named(remote text primary key, url text not null) without rowid;
+pragma user_version = {_FORMAT};
+"""
+
+
+class Ledger:
+    """The proofs in the SQLite file at `path`. Without write access nothing is remembered."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def _connect(self) -> sqlite3.Connection:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(self.path, timeout=5.0, isolation_level=None)
+        try:
+            version = connection.execute("pragma user_version").fetchone()[0]
+            if version == 0:
+                connection.executescript(f"begin immediate;{_SCHEMA}commit;")
+            elif version != _FORMAT:
+                raise sqlite3.DatabaseError("another format")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def proved(self, remote: str, oids: Iterable[str]) -> dict[str, int]:
+        """Those of `oids` that the remote of that identity was proved to hold, with when (seconds since 1970)."""
+        wanted = set(oids)
+        try:
+            with closing(self._connect()) as connection:
+                rows = connection.execute("select oid, at from proof where remote = ?", (remote,))
+                return {oid: at for oid, at in rows if oid in wanted}
+        except (sqlite3.DatabaseError, OSError):
+            self._mend()
+            return {}
+
+    def anywhere(self, oids: Iterable[str]) -> dict[str, tuple[str, int]]:
+        """oid -> (URL of the remote it was last proved at, when) for those of `oids` that any remote holds."""
+        wanted = set(oids)
+        found: dict[str, tuple[str, int]] = {}
+        if not self.path.exists():
+            return found
+        try:
+            with closing(self._connect()) as connection:
+                query = "select oid, url, at from proof join named using (remote) order by at"
+                for oid, url, at in connection.execute(query):
+                    if oid in wanted:
+                        found[oid] = (url, at)
+        except (sqlite3.DatabaseError, OSError):
+            self._mend()
+        return found
+
+    def prove(self, remote: str, url: str, oids: Iterable[str]) -> None:
+        """Remember that the remote holds these now."""
+        now = int(time.time())
+        try:
+            with closing(self._connect()) as connection:
+                connection.execute("begin immediate")
+                connection.execute("insert or replace into named values (?, ?)", (remote, url))
+                connection.executemany("insert or replace into proof values (?, ?, ?)", [(remote, oid, now) for oid in oids])
+                connection.execute("commit")
+        except sqlite3.OperationalError:
+            return
+        except (sqlite3.DatabaseError, OSError):
+            self._mend()
+
+    def forget(self, remote: str, oids: Iterable[str] | None = None) -> None:
+        """Believe nothing more of a remote, or of these objects in it."""
+        with suppress(sqlite3.DatabaseError, OSError), closing(self._connect()) as connection:
+            if oids is None:
+                connection.execute("delete from proof where remote = ?", (remote,))
+            else:
+                connection.execute("begin immediate")
+                connection.executemany("delete from proof where remote = ? and oid = ?", [(remote, oid) for oid in oids])
+                connection.execute("commit")
+
+    def _mend(self) -> None:
+        with suppress(OSError):
+            self.path.unlink()

@@ -1,0 +1,203 @@
+"""Push, pull and sync between clones, through a folder and through S3."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.orchestration.cli.conftest import Ran
+from tests.orchestration.cli.test_dvs import git, outcomes, put, statuses
+
+Run = Callable[..., Ran]
+
+FILES = {"data/small.csv": b"1,2\n", "data/same.csv": b"1,2\n", "data/big.bin": os.urandom(300_000), "empty": b""}
+
+
+@pytest.fixture
+def first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run) -> Path:
+    """A clone with four added files, committed to git."""
+    monkeypatch.setenv("HEADWATER_CACHE_DIR", str(tmp_path / "cache"))
+    root = tmp_path / "first"
+    root.mkdir()
+    git(root, "init", "--initial-branch=main")
+    monkeypatch.chdir(root)
+    assert run("dvs", "init", "../storage-of-first").code == 0
+    for path, data in FILES.items():
+        put(root, path, data)
+    assert run("dvs", "add", ".").code == 0
+    git(root, "add", "-A")
+    git(root, "commit", "-m", "data")
+    return root
+
+
+@pytest.fixture
+def second(first: Path, tmp_path: Path) -> Path:
+    """A clone of it on a machine that does not see its storage."""
+    subprocess.run(["git", "clone", "-q", first, tmp_path / "second"], check=True)
+    second = tmp_path / "second"
+    config = second / "dvs.toml"
+    config.write_text(config.read_text().replace("storage-of-first", "storage-of-second"))
+    return second
+
+
+def test_from_clone_to_clone_through_a_folder(
+    first: Path, second: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remote = str(tmp_path / "remote")
+    assert run("dvs", "local-config", "set", "remotes.origin", remote).code == 0
+    assert outcomes(run("dvs", "push", "--json")) == dict.fromkeys(FILES, "uploaded")
+    assert outcomes(run("dvs", "push", "--json")) == dict.fromkeys(FILES, "already_present")
+    proved = {record["path"]: record["remote"] for record in run("dvs", "status", "--json").records if "path" in record}
+    assert all(proof["remote"] == remote and proof["age"] == "now" for proof in proved.values())
+    monkeypatch.chdir(second)
+    assert run("dvs", "init", "../storage-of-second").code == 0
+    assert set(statuses(run).values()) == {"error"}
+    assert run("dvs", "pull", "--json").records[-1]["error"]["rule"] == "dvs-config-error"
+    assert outcomes(run("dvs", "pull", "--remote", remote, "--json")) == dict.fromkeys(FILES, "downloaded")
+    assert outcomes(run("dvs", "pull", "--remote", remote, "--json")) == dict.fromkeys(FILES, "already_cached")
+    assert set(statuses(run).values()) == {"absent"}
+    assert outcomes(run("dvs", "materialize", "--json")) == dict.fromkeys(FILES, "materialized")
+    assert {path: (second / path).read_bytes() for path in FILES} == FILES
+    assert set(statuses(run).values()) == {"current"}
+    again = tmp_path / "other-remote"
+    assert set(outcomes(run("dvs", "push", "--remote", str(again), "--json")).values()) == {"uploaded"}
+
+
+def test_a_push_with_nothing_to_do_asks_once(first: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from resources.remotes.store import StoreRemote
+
+    remote = str(tmp_path / "remote")
+    assert run("dvs", "push", "--remote", remote).code == 0
+
+    def asked(*_arguments: object) -> set[str]:
+        raise AssertionError("the remote was asked for objects")
+
+    monkeypatch.setattr(StoreRemote, "present", asked)
+    assert run("dvs", "push", "--remote", remote).code == 0
+    monkeypatch.undo()
+    # A remote that was wiped is another one: nothing is believed of it.
+    monkeypatch.chdir(first)
+    monkeypatch.setenv("HEADWATER_CACHE_DIR", str(tmp_path / "cache"))
+    shutil.rmtree(remote)
+    assert set(outcomes(run("dvs", "push", "--remote", remote, "--json")).values()) == {"uploaded"}
+
+
+def test_what_the_remote_lost_is_found_by_recheck(first: Path, run: Run, tmp_path: Path) -> None:
+    remote = tmp_path / "remote"
+    assert run("dvs", "push", "--remote", remote).code == 0
+    shutil.rmtree(remote / "packs")
+    assert set(outcomes(run("dvs", "push", "--remote", remote, "--json")).values()) == {"already_present"}
+    found = outcomes(run("dvs", "push", "--remote", remote, "--recheck", "--json"))
+    assert found == {
+        "data/big.bin": "already_present",
+        "data/same.csv": "uploaded",
+        "data/small.csv": "uploaded",
+        "empty": "uploaded",
+    }
+
+
+def test_damaged_bytes_never_arrive(first: Path, second: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    remote = tmp_path / "remote"
+    assert run("dvs", "push", "--remote", remote).code == 0
+    for path in [*(remote / "blake3").rglob("*"), *(remote / "packs").rglob("*")]:
+        if path.is_file():
+            path.chmod(0o600)
+            data = bytearray(path.read_bytes())
+            data[len(data) // 4] ^= 1
+            path.write_bytes(data)
+    monkeypatch.chdir(second)
+    ran = run("dvs", "pull", "--remote", remote, "--json")
+    assert ran.code == 1
+    assert set(outcomes(ran).values()) == {"error"}
+    assert set(statuses(run).values()) == {"error"}
+    cache = second / ".dvs/cache"
+    assert not [path for path in cache.rglob("*") if path.is_file() and path.stat().st_size > 100_000]
+
+
+def test_a_source_that_is_damaged_is_not_pushed(first: Path, run: Run, tmp_path: Path) -> None:
+    (stored,) = [path for path in (tmp_path / "storage-of-first/blake3").rglob("*") if path.is_file()]
+    stored.chmod(0o600)
+    stored.write_bytes(b"x" * stored.stat().st_size)
+    ran = run("dvs", "push", "--remote", tmp_path / "remote", "--json")
+    assert ran.code == 1
+    found = outcomes(ran)
+    assert found.pop("data/big.bin") == "error"
+    assert set(found.values()) == {"uploaded"}
+    assert not [path for path in (tmp_path / "remote").rglob("*") if path.is_file() and path.stat().st_size > 100_000]
+
+
+def test_sync_brings_and_takes_and_leaves_edits_alone(
+    first: Path, second: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remote = str(tmp_path / "remote")
+    assert run("dvs", "push", "--remote", remote).code == 0
+    monkeypatch.chdir(second)
+    put(second, "data/small.csv", b"my own edit\n")
+    assert run("dvs", "sync", "--remote", remote).code == 0
+    assert (second / "data/small.csv").read_bytes() == b"my own edit\n"
+    assert (second / "data/big.bin").read_bytes() == FILES["data/big.bin"]
+    put(second, "new.csv", b"from second\n")
+    assert run("dvs", "add", "new.csv").code == 0
+    assert run("dvs", "sync", "--remote", remote).code == 0
+    git(second, "add", "-A")
+    git(second, "commit", "-m", "new")
+    git(second, "push", "origin", "HEAD:refs/heads/from-second")
+    monkeypatch.chdir(first)
+    git(first, "merge", "from-second")
+    assert run("dvs", "sync", "--remote", remote).code == 0
+    assert (first / "new.csv").read_bytes() == b"from second\n"
+
+
+def test_through_s3(first: Path, second: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, s3_url: str) -> None:
+    remote = f"{s3_url}/remote"
+    assert outcomes(run("dvs", "push", "--remote", remote, "--json")) == dict.fromkeys(FILES, "uploaded")
+    assert outcomes(run("dvs", "push", "--remote", remote, "--json")) == dict.fromkeys(FILES, "already_present")
+    assert outcomes(run("dvs", "push", "--remote", remote, "--recheck", "--json")) == dict.fromkeys(FILES, "already_present")
+    monkeypatch.chdir(second)
+    assert outcomes(run("dvs", "pull", "--remote", remote, "--json")) == dict.fromkeys(FILES, "downloaded")
+    assert run("dvs", "get").code == 0
+    assert {path: (second / path).read_bytes() for path in FILES} == FILES
+
+
+def test_a_storage_on_s3_works_like_one_in_a_folder(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, s3_url: str
+) -> None:
+    monkeypatch.setenv("HEADWATER_CACHE_DIR", str(tmp_path / "cache"))
+    root = tmp_path / "work"
+    root.mkdir()
+    git(root, "init", "--initial-branch=main")
+    monkeypatch.chdir(root)
+    assert run("dvs", "init", f"{s3_url}/storage").code == 0
+    for path, data in FILES.items():
+        put(root, path, data)
+    assert outcomes(run("dvs", "add", ".", "-m", "first", "--json")) == dict.fromkeys(FILES, "added")
+    assert set(statuses(run).values()) == {"current"}
+    (root / "data/big.bin").unlink()
+    (root / "data/small.csv").unlink()
+    assert run("dvs", "get").code == 0
+    assert {path: (root / path).read_bytes() for path in FILES} == FILES
+    put(root, "data/small.csv", b"changed\n")
+    assert run("dvs", "add", ".", "-m", "second").code == 0
+    assert run("dvs", "rollback", "1").code == 0
+    assert (root / "data/small.csv").read_bytes() == b"1,2\n"
+
+
+def test_who_names_the_remote(first: Path, run: Run, tmp_path: Path) -> None:
+    def origin(*options: str) -> tuple[str, str]:
+        (remote,) = run("dvs", "config", "show", "--resolved", "--json", *options).records[0]["remotes"]
+        return remote["url"], remote["given_by"]
+
+    lock = json.loads((first / "dvs.lock").read_text())
+    lock["base_url"] = "/of/the/manifest"
+    (first / "dvs.lock").write_text(json.dumps(lock))
+    assert origin() == ("/of/the/manifest", "manifest")
+    assert run("dvs", "local-config", "set", "base_url", "/of/the/clone").code == 0
+    assert origin() == ("/of/the/clone", "clone")
+    ran = run("dvs", "push", "--remote", "http://127.0.0.1:1/", "--json")
+    assert (ran.code, ran.records[-1]["error"]["rule"]) == (2, "dvs-remote-scheme")
