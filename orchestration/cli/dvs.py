@@ -18,6 +18,8 @@ LAZY: dict[str, str] = {
     "push": "orchestration.cli.dvs_sync:push",
     "pull": "orchestration.cli.dvs_sync:pull",
     "sync": "orchestration.cli.dvs_sync:sync",
+    "verify": "orchestration.cli.dvs_keep:verify",
+    "audit": "orchestration.cli.dvs_keep:audit",
     "log": "orchestration.cli.dvs_history:log",
     "show": "orchestration.cli.dvs_history:show",
     "rollback": "orchestration.cli.dvs_history:rollback",

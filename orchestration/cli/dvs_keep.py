@@ -1,0 +1,92 @@
+"""`headwater dvs verify`, `audit`: whether what is kept is whole, and who kept it."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import click
+
+from orchestration.cli.app import App, command, counted, group, pass_app
+from orchestration.cli.dvs_stores import opened_repo, store_option
+
+
+@command("verify")
+@click.option("--subset", metavar="N/T", default="1/1", help="Only the N-th of T parts, such as 1/7 on every day of a week.")
+@store_option
+@pass_app
+def verify(app: App, subset: str, store: str | None) -> int:
+    """Read back every object that the text names and compare it with its name, in the storage and in this clone's cache.
+
+    Ends with 1 when an object is damaged or missing; nothing is changed.
+    """
+    from resources.dvs.scrub import read_subset, scrub
+
+    part = read_subset(subset)
+    with opened_repo(app, store) as repo:
+        results: Counter[str] = Counter()
+        with app.progress("verifying") as bar:
+            for proof in scrub(repo, subset=part, progress=bar.advance):
+                results[proof.result] += 1
+                if proof.result != "ok" or app.json:
+                    where = f"in the {proof.place}" if proof.place else "in no place on this machine"
+                    more = f", … {counted(len(proof.paths), 'file')}" if len(proof.paths) > 3 else ""
+                    shown = ", ".join(proof.paths[:3]) + more
+                    app.emit(proof.to_json(), f"{app.style(proof.result, 'red')}  {proof.oid}  {where}  {shown}")
+        for path, error in sorted(repo.objects.packs.damaged.items()):
+            results["damaged"] += 1
+            app.emit({"pack": path, "result": "damaged", "error": error.to_json()}, f"damaged  {path}: {error.message}")
+        said = ", ".join(f"{number:,} {word}" for word, number in sorted(results.items()))
+        app.emit({"summary": dict(results)}, said or "nothing is tracked")
+        if results["damaged"]:
+            app.say("fix: `headwater dvs pull` after removing what is damaged, or add the files again where they are still whole")
+        return int(bool(results["damaged"] or results["missing"]))
+
+
+@group("audit")
+def audit() -> None:
+    """The audit log of the storage: who put, dropped or restored what, when and why, as a chain of hashes."""
+
+
+@audit.command("show")
+@click.option("--path", metavar="PATH", help="Only what concerns this file.")
+@click.option("--limit", "-n", type=click.IntRange(1), help="Only the newest so many.")
+@store_option
+@pass_app
+def show(app: App, path: str | None, limit: int | None, store: str | None) -> None:
+    """The records, oldest first."""
+    with opened_repo(app, store) as repo:
+        records = [record for record in repo.audit_log.records() if path is None or path in record.files]
+        for record in records[-limit:] if limit else records:
+            app.emit(
+                {
+                    "operation_id": record.operation_id,
+                    "time": record.time,
+                    "user": record.user,
+                    "uid": record.uid,
+                    "operation": record.operation,
+                    "files": dict(record.files),
+                    "reason": record.reason,
+                    "clone": record.clone,
+                },
+                f"{record.time} {record.user} {app.style(record.operation, 'bold')} {counted(len(record.files), 'file')}"
+                + (f" - {record.reason}" if record.reason else ""),
+            )
+        if not records:
+            app.say("nothing is recorded")
+
+
+@audit.command("verify")
+@store_option
+@pass_app
+def audit_verify(app: App, store: str | None) -> int:
+    """Check the chain: whether a line was changed, removed, put in, or cut off the end. Ends with 1 when one was."""
+    with opened_repo(app, store) as repo:
+        count, problems = repo.audit_log.verify()
+        for problem in problems:
+            app.emit(
+                {"line": problem.line, "kind": problem.kind, "message": problem.message},
+                f"audit.log.jsonl:{problem.line}: {problem.kind}: {problem.message}",
+            )
+        bad = [problem for problem in problems if problem.kind != "forked"]
+        app.emit({"summary": {"lines": count, "problems": len(bad)}}, f"{counted(count, 'line')}, {counted(len(bad), 'problem')}")
+        return int(bool(bad))
