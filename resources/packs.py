@@ -24,7 +24,7 @@ from __future__ import annotations
 import struct
 import zlib
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol
@@ -207,6 +207,14 @@ class Pack:
         """The keys (see `key_of`) of all members, for testing many at once."""
         index, width = self._index, _ENTRY.size
         return {index[at : at + 1] + index[at + 24 : at + 56] for at in range(0, len(index), width)}
+
+    def members(self, keys: Container[bytes]) -> Iterator[Member]:
+        """The members whose keys (see `key_of`) are among `keys`."""
+        index, width = self._index, _ENTRY.size
+        for position in range(self._count):
+            at = position * width
+            if index[at : at + 1] + index[at + 24 : at + 56] in keys:
+                yield self._member(position)
 
     def find(self, oid: str) -> Member | None:
         """The member of that oid, None when the pack does not hold it."""

@@ -97,6 +97,8 @@ class DvsRepo:
             storage.read(self.path(self.config_path)), self.path(self.config_path)
         )
         self._opened: list[PackedObjects] = []
+        self._read_manifest: tuple[str, Manifest] | None = None
+        """The manifest that was read or written last, by the oid of its bytes: reading a large one takes a second."""
 
     def path(self, inside: str) -> str:
         """A path of the repository as the storage knows it."""
@@ -230,7 +232,10 @@ class DvsRepo:
         data = self.read(manifest.FILE, limit=_MANIFEST_LIMIT)
         if data is None:
             return Manifest(), ABSENT
-        return manifest.read_manifest(data, self.path(manifest.FILE)), bytes_oid(data)
+        oid = bytes_oid(data)
+        if self._read_manifest is None or self._read_manifest[0] != oid:
+            self._read_manifest = (oid, manifest.read_manifest(data, self.path(manifest.FILE)))
+        return self._read_manifest[1], oid
 
     def sidecar_file(self, data_path: str) -> SidecarFile | None:
         """The sidecar of a data file, the TOML one where both are there; None when it is not tracked. Raises InvalidText."""
@@ -291,10 +296,14 @@ class DvsRepo:
         before, expect = self._manifest()
         after, others = change(before)
         changes = list(others)
+        written: bytes | None = None
         if after != before or (expect is ABSENT and after.entries):
-            changes.append(Change(self.path(manifest.FILE), manifest.write_manifest(after), expect))
+            written = manifest.write_manifest(after)
+            changes.append(Change(self.path(manifest.FILE), written, expect))
         if changes:
             self.storage.commit(changes, label=label)
+        if written is not None:
+            self._read_manifest = (bytes_oid(written), after)
         return after
 
     # history

@@ -143,7 +143,7 @@ class _Restore:
                 differing.append((one, now))
         saved = self._saved(differing)
         stores = self._stores({one.oid for one in missing} | {one.oid for one, _now in differing})
-        for one in missing:
+        for one in self._restored_at_once(missing, stores):
             self._attempt(one, None, stores)
         self._flush()
         for one, now in differing:
@@ -156,9 +156,9 @@ class _Restore:
 
     def _look(self, one: Wanted) -> str | None:
         """The oid of the bytes at the path now; None where nothing lies. Raises HeadwaterError for what is no file."""
-        full = self.root / one.path
+        full = f"{self.root}/{one.path}"
         try:
-            status = full.lstat()
+            status = os.lstat(full)
         except (FileNotFoundError, NotADirectoryError):
             return None
         if not modes.S_ISREG(status.st_mode):
@@ -168,7 +168,7 @@ class _Restore:
                 path=one.path,
                 fix="move it away, then try again",
             )
-        with full.open("rb") as file:
+        with Path(full).open("rb") as file:
             return oid_of_stream(file, one.oid.partition(":")[0])[0]
 
     def _saved(self, differing: Sequence[tuple[Wanted, str]]) -> set[str]:
@@ -198,6 +198,24 @@ class _Restore:
             for oid in store.present(oids - found.keys()):
                 found[oid] = store
         return found
+
+    def _restored_at_once(self, missing: Sequence[Wanted], stores: Mapping[str, PackedObjects]) -> list[Wanted]:
+        """Gather the small files that lie in packs, pack by pack; returns those that are left."""
+        if self.dry_run:
+            return list(missing)
+        waiting: dict[str, list[Wanted]] = {}
+        for one in missing:
+            if one.size < SMALL and one.oid in stores:
+                waiting.setdefault(one.oid, []).append(one)
+        gathered: set[str] = set()
+        for store in {id(store): store for store in stores.values()}.values():
+            for oid, data in store.get_small([oid for oid in waiting if stores[oid] is store]):
+                for one in waiting[oid]:
+                    if self.progress is not None:
+                        self.progress(one.path)
+                    gathered.add(one.path)
+                    self._gather(one, data)
+        return [one for one in missing if one.path not in gathered]
 
     def _attempt(self, one: Wanted, now: str | None, stores: Mapping[str, PackedObjects]) -> None:
         store = stores.get(one.oid)

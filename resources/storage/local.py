@@ -223,14 +223,15 @@ class LocalStorage:
             if made:
                 folder.sync()
 
-    def add(self, path: str, source: bytes | Path, *, oid: str) -> bool:
-        """As the protocol says; the bytes are hashed while they are copied, and linked into place only when they match."""
+    def add(self, path: str, source: bytes | Path, *, oid: str, take: bool = False) -> bool:
+        """As the protocol says; the bytes are hashed while they are copied, and linked into place only when they match. With
+        `take` a source on the same file system is moved instead."""
         size = len(source) if isinstance(source, bytes) else source.stat().st_size
         present = self.stat(path)
         if present is not None and present.size == size:
             return False
         with self._parent(path, create=True) as (folder, name):
-            temporary = stage(folder, name, path, source, mode=_OBJECT_MODE, oid=oid, sharing=self.sharing)
+            temporary = stage(folder, name, path, source, mode=_OBJECT_MODE, oid=oid, take=take, sharing=self.sharing)
             try:
                 if present is not None:
                     folder.rename(temporary, folder, name)  # torn by an earlier crash: its length is wrong
