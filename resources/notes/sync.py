@@ -87,7 +87,7 @@ def sync(
         )
     own = Path(answer(folder, ["rev-parse", "--path-format=absolute", "--git-dir"])) / "headwater"
     with file_lock(own, "notes sync"):
-        _after_a_killed_sync(own)
+        _after_a_killed_sync(folder, own, branch)
         marker = own / "syncing"
         marker.touch()
         try:
@@ -337,19 +337,28 @@ def _pushed(folder: Path, remote: str, branch: str) -> bool:
     )
 
 
-def _after_a_killed_sync(own: Path) -> None:
-    """Take away the lock that the git of a killed sync left on the index. Nobody else syncs: we hold the lock for that."""
-    lock = own.parent / "index.lock"
+def _after_a_killed_sync(folder: Path, own: Path, branch: str) -> None:
+    """Take away the locks that the git of a killed sync left on the index, on HEAD and on the branch. Nobody else syncs: we hold
+    the lock for that."""
     if not (own / "syncing").exists():
         return
+    shared = Path(answer(folder, ["rev-parse", "--path-format=absolute", "--git-common-dir"]))
+    locks = [own.parent / "index.lock", own.parent / "HEAD.lock", shared / "refs" / "heads" / f"{branch}.lock"]
     deadline = time.monotonic() + _PATIENCE
-    while lock.exists() and time.monotonic() < deadline:
-        with suppress(FileNotFoundError):
-            if time.time() - lock.stat().st_mtime > _PATIENCE:
-                break
+    while time.monotonic() < deadline:
+        # A git that outlived its sync may still be at work; it ends by itself.
+        if not any(_is_young(lock) for lock in locks):
+            break
         time.sleep(0.1)
-    with suppress(FileNotFoundError):
-        lock.unlink()
+    for lock in locks:
+        lock.unlink(missing_ok=True)
+
+
+def _is_young(lock: Path) -> bool:
+    try:
+        return time.time() - lock.stat().st_mtime <= _PATIENCE
+    except FileNotFoundError:
+        return False
 
 
 def _repair(folder: Path) -> None:
