@@ -87,7 +87,7 @@ def sync(
         )
     own = Path(answer(folder, ["rev-parse", "--path-format=absolute", "--git-dir"])) / "headwater"
     with file_lock(own, "notes sync"):
-        _after_a_killed_sync(folder, own, branch)
+        killed = _after_a_killed_sync(folder, own, branch)
         marker = own / "syncing"
         marker.touch()
         try:
@@ -98,6 +98,8 @@ def sync(
             else:
                 work = _Work(folder, own, storage, f"{prefix}/" if prefix else "", prefix)
             work.storage.recover()
+            if killed:  # what it had half written is no note, but would lie beside them
+                work.storage.sweep(enter=lambda place: f"{place}/".startswith(work.before) or work.before.startswith(f"{place}/"))
             return _sync(work, Synced(branch, remote_of(folder, branch, remote)), message, push)
         finally:
             with suppress(OSError):
@@ -337,11 +339,11 @@ def _pushed(folder: Path, remote: str, branch: str) -> bool:
     )
 
 
-def _after_a_killed_sync(folder: Path, own: Path, branch: str) -> None:
-    """Take away the locks that the git of a killed sync left on the index, on HEAD and on the branch. Nobody else syncs: we hold
-    the lock for that."""
+def _after_a_killed_sync(folder: Path, own: Path, branch: str) -> bool:
+    """Whether the sync before was killed; then the locks that its git left on the index, on HEAD and on the branch are taken
+    away. Nobody else syncs: we hold the lock for that."""
     if not (own / "syncing").exists():
-        return
+        return False
     shared = Path(answer(folder, ["rev-parse", "--path-format=absolute", "--git-common-dir"]))
     locks = [own.parent / "index.lock", own.parent / "HEAD.lock", shared / "refs" / "heads" / f"{branch}.lock"]
     deadline = time.monotonic() + _PATIENCE
@@ -352,6 +354,7 @@ def _after_a_killed_sync(folder: Path, own: Path, branch: str) -> None:
         time.sleep(0.1)
     for lock in locks:
         lock.unlink(missing_ok=True)
+    return True
 
 
 def _is_young(lock: Path) -> bool:
