@@ -15,7 +15,7 @@ from resources.dvs import operation
 from resources.dvs.add import local_root
 from resources.dvs.choose import choose_tracked
 from resources.dvs.gitignore import GitSide
-from resources.dvs.results import Outcome, Report, Row
+from resources.dvs.results import Outcome, Report, Row, not_tracked
 from resources.dvs.snapshots import tracked_now
 from resources.dvs.working import WorkFile, scan
 from resources.storage.base import ABSENT, Change
@@ -49,7 +49,7 @@ def remove(
     files = {file.path: file for file in scan(repo).files}
     chosen, nothing = choose_tracked(files, paths, globs=globs)
     report = Report("remove")
-    report.add(Row(path, Outcome.ERROR, error=_not_tracked(path)) for path in nothing)
+    report.add(Row(path, Outcome.ERROR, error=not_tracked(path)) for path in nothing)
     gone = sorted(chosen)
     if delete:
         kept = _unsaved(repo, [files[path] for path in gone])
@@ -62,7 +62,7 @@ def remove(
     git = GitSide(repo)
 
     def change(before: Manifest) -> tuple[Manifest, list[Change]]:
-        others = [removal for path in gone for removal in _removals(repo, path)]
+        others = [removal for path in gone for removal in removals(repo, path)]
         return before.without(gone), others + git.changes(show=gone)
 
     repo.update(change, label=f"remove {len(gone)} files")
@@ -75,12 +75,12 @@ def remove(
     return report
 
 
-def _removals(repo: DvsRepo, path: str) -> list[Change]:
-    """The removal of every sidecar of a data file, as they are now."""
+def removals(repo: DvsRepo, path: str, *, keep: SidecarFormat | None = None) -> list[Change]:
+    """The removal of every sidecar of a data file, as they are now, but for the one in the spelling `keep`."""
     made = []
     for spelling in (SidecarFormat.TOML, SidecarFormat.JSON):
         inside = repo.sidecar_path(path, spelling)
-        data = repo.read(inside)
+        data = repo.read(inside) if spelling is not keep else None
         if data is not None:
             made.append(Change(repo.path(inside), None, bytes_oid(data)))
     return made
@@ -122,7 +122,7 @@ def move(repo: DvsRepo, old: str, new: str, *, dry_run: bool = False) -> Report:
     files = {file.path: file for file in scan(repo).files}
     chosen, _nothing = choose_tracked(files, [old])
     if not chosen or (old not in chosen and any(not path.startswith(f"{old}/") for path in chosen)):
-        raise _not_tracked(old)
+        raise not_tracked(old)
     if new == old or new.startswith(f"{old}/"):
         raise UsageError(f"{old} cannot be moved to {new}", rule="usage", fix="name another place")
     pairs = {path: new + path[len(old) :] for path in sorted(chosen)}
@@ -212,15 +212,6 @@ def _same_file(root: Path, one: str, other: str) -> bool:
         return (root / one).samefile(root / other)
     except OSError:
         return False
-
-
-def _not_tracked(path: str) -> HeadwaterError:
-    return HeadwaterError(
-        "nothing of that name is tracked",
-        rule="dvs-metadata-not-found",
-        path=path,
-        fix="`headwater dvs status` lists the tracked files",
-    )
 
 
 def _lost(path: str) -> HeadwaterError:

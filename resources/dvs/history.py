@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from resources.dvs import operation
+from resources.dvs.edit import removals
 from resources.dvs.gitignore import GitSide
 from resources.dvs.results import Outcome, Report
 from resources.dvs.snapshots import tracked_now
@@ -19,7 +20,7 @@ from resources.storage.base import ABSENT, Change, Expect
 from schemas.dvs import state as states
 from schemas.dvs.manifest import Entry, Manifest
 from schemas.dvs.oids import read_oid
-from schemas.dvs.sidecar import SidecarFormat, write_sidecar
+from schemas.dvs.sidecar import write_sidecar
 from schemas.dvs.state import LogRecord, Snapshot, TrackedFile
 from schemas.errors import HeadwaterError, Refused
 from schemas.oid import bytes_oid
@@ -260,7 +261,7 @@ def _carry_out(
         others = [one for file in snapshot.files for one in _spelled(repo, file)]
         now = {file.path for file in tracked_now(repo)}
         gone = sorted(now - wanted.keys())
-        others += [removal for path in gone for removal in _removals(repo, path, None)]
+        others += [removal for path in gone for removal in removals(repo, path)]
         return _manifest_of(snapshot, before), others + git.changes(hide=sorted(wanted), show=gone)
 
     report = Report("materialize")
@@ -282,23 +283,11 @@ def _spelled(repo: DvsRepo, file: TrackedFile) -> list[Change]:
     inside = repo.sidecar_path(file.path, file.spelling)
     data = write_sidecar(file.sidecar, file.spelling)
     present = repo.read(inside)
-    changes = _removals(repo, file.path, file.spelling)
+    changes = removals(repo, file.path, keep=file.spelling)
     if present != data:
         expect: Expect = ABSENT if present is None else bytes_oid(present)
         changes.append(Change(repo.path(inside), data, expect))
     return changes
-
-
-def _removals(repo: DvsRepo, path: str, keep: SidecarFormat | None) -> list[Change]:
-    made = []
-    for spelling in (SidecarFormat.TOML, SidecarFormat.JSON):
-        if spelling is keep:
-            continue
-        inside = repo.sidecar_path(path, spelling)
-        data = repo.read(inside)
-        if data is not None:
-            made.append(Change(repo.path(inside), None, bytes_oid(data)))
-    return made
 
 
 def _manifest_of(snapshot: Snapshot, before: Manifest) -> Manifest:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from resources.dvs.choose import choose_tracked
-from resources.dvs.results import Outcome, Report, Row
+from resources.dvs.results import Outcome, Report, Row, not_tracked
 from resources.dvs.working import scan
 from resources.packed import SMALL
 from resources.storage.base import ABSENT, Change
@@ -56,7 +56,7 @@ def get(
     tree = scan(repo)
     known = {file.path: file for file in tree.files}
     chosen, nothing = choose_tracked(known, paths, globs=globs)
-    rows = [Row(path, Outcome.ERROR, error=_not_tracked(path)) for path in nothing]
+    rows = [Row(path, Outcome.ERROR, error=not_tracked(path)) for path in nothing]
     wanted = []
     for path in sorted(chosen):
         file = known[path]
@@ -86,7 +86,7 @@ def materialize(
     """Make files what the manifest says, from objects that are on this machine or in the storage; no paths mean all of them."""
     entries = repo.manifest().entries
     chosen, nothing = choose_tracked(entries, paths, globs=globs)
-    rows = [Row(path, Outcome.ERROR, error=_not_tracked(path)) for path in nothing]
+    rows = [Row(path, Outcome.ERROR, error=not_tracked(path)) for path in nothing]
     actual = {file.path: file.actual for file in scan(repo).files if file.path in chosen}
     wanted = [Wanted(path, entries[path].oid, entries[path].bytes) for path in sorted(chosen)]
     return restore(repo, wanted, actual, "materialize", rescue=rescue, dry_run=dry_run, progress=progress, rows=rows)
@@ -309,15 +309,6 @@ class _Restore:
             self.repo.storage.write(self.repo.path(inside), held.put(self.put, now()).to_bytes())
         except OSError:
             return
-
-
-def _not_tracked(path: str) -> HeadwaterError:
-    return HeadwaterError(
-        "nothing of that name is tracked",
-        rule="dvs-metadata-not-found",
-        path=path,
-        fix="`headwater dvs status` lists the tracked files",
-    )
 
 
 def _unsaved(path: str) -> HeadwaterError:

@@ -86,3 +86,13 @@ class Report:
         counted = Counter(words.get(row.outcome, "error") for row in self.rows)
         made = {word: counted.get(word, 0) for word in (*words.values(), "error")}
         return {**made, "bytes": sum(row.size or 0 for row in self.of(Outcome.COPIED))}
+
+
+def not_tracked(path: str) -> HeadwaterError:
+    """A path under which nothing is tracked."""
+    return HeadwaterError(
+        "nothing of that name is tracked",
+        rule="dvs-metadata-not-found",
+        path=path,
+        fix="`headwater dvs status` lists the tracked files",
+    )

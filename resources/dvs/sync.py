@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resources.dvs.choose import choose_tracked
-from resources.dvs.results import Outcome, Report, Row
+from resources.dvs.results import Outcome, Report, Row, not_tracked
 from resources.remotes.ledger import Ledger
 from resources.remotes.store import StoreRemote
 from resources.storage import is_url
@@ -88,19 +88,7 @@ def _chosen(repo: DvsRepo, paths: Sequence[str]) -> tuple[list[Entry], list[Row]
             "the manifest dvs.lock names no file", rule="dvs-not-initialized", fix="track files with `headwater dvs add`"
         )
     chosen, nothing = choose_tracked(entries, paths)
-    rows = [
-        Row(
-            path,
-            Outcome.ERROR,
-            error=HeadwaterError(
-                "the manifest names nothing of that name",
-                rule="dvs-metadata-not-found",
-                path=path,
-                fix="`headwater dvs status` lists the tracked files",
-            ),
-        )
-        for path in nothing
-    ]
+    rows = [Row(path, Outcome.ERROR, error=not_tracked(path)) for path in nothing]
     return [entries[path] for path in sorted(chosen)], rows
 
 
