@@ -43,6 +43,6 @@ SECTIONS: dict[str, tuple[str, ...]] = {
 def dvs() -> None:
     """Large and sensitive files beside git: small text in the repository, bytes in a storage that cannot lose them.
 
-    Commands work on the repository around the current folder, else on the only one of the workspace; --store names another.
-    Paths are relative to the current folder, or to --root.
+    Commands work on the repository around the current folder; --store names the folder of another. Paths are relative to the
+    current folder, or to --root.
     """

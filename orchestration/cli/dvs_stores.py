@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from orchestration.cli import completing
 from orchestration.cli.app import App, counted
 from schemas.errors import UsageError
 
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from resources.dvs.results import Report, Row
     from resources.workspace import Workspace
 
-KIND: Final = "dvs"
 CONFIG_FILES: Final = ("dvs.toml", "dvs.yaml", "dvs.json")
 SHOWN_ROWS: Final = 40
 """Rows of one outcome shown to people before the rest is counted; errors are all shown, `--json` prints every row."""
@@ -32,9 +30,9 @@ _BATCH_LINES: Final = 10_000_000
 store_option = click.option(
     "--store",
     "-s",
-    metavar="NAME|FOLDER",
-    shell_complete=completing.stores(KIND),
-    help="The repository of versioned data by name or folder, when it is not the one around here.",
+    metavar="FOLDER",
+    type=click.Path(),
+    help="The folder of the repository, relative to --root, when it is not the one around here.",
 )
 paths_argument = click.argument("paths", nargs=-1, metavar="[PATHS]...", type=click.Path())
 """Files, folders or globs, relative to the current folder or to --root."""
@@ -73,17 +71,21 @@ def opened_repo(app: App, selector: str | None = None) -> Iterator[DvsRepo]:
 def chosen_root(app: App, selector: str | None) -> tuple[Workspace, str]:
     """(workspace, folder of the repository in it) that a command means; `app` works in that workspace afterwards.
 
-    Without a selector it is the repository around the current folder (or --root), else the only one of the workspace. The
-    engine is asked only where the folders do not tell, so that a command on many files starts at once.
+    Without a selector it is the repository around the current folder (or --root). Raises UsageError where there is none.
     """
     from resources.storage import is_url
 
     base = app.root or os.environ.get("HEADWATER_ROOT") or "."
     if is_url(base) and not base.startswith("file:"):
-        return app.workspace(), app.store(KIND, selector).root
-    around = _around(here(app) / Path(selector or "").expanduser(), only=selector is not None)
+        return app.workspace(), (selector or "").strip("/")
+    place = here(app) / Path(selector or "").expanduser()
+    around = _around(place, only=selector is not None)
     if around is None:
-        return app.workspace(), app.store(KIND, selector).root
+        raise UsageError(
+            f"there is no repository of versioned data {'in' if selector else 'around'} {place}",
+            rule="dvs-not-initialized",
+            fix="start one with `headwater dvs init STORAGE`, or say where with --store or -C",
+        )
     return _within(app, around)
 
 

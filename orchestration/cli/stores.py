@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 _START = {
     "notes": "start one with `headwater notes new TITLE` or `headwater notes init`, name a folder of Markdown with --store",
-    "dvs": "start one with `headwater dvs init STORAGE`",
 }
 """How a store begins, where that is not `headwater init KIND FOLDER`."""
 
