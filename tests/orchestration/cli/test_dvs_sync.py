@@ -201,3 +201,35 @@ def test_who_names_the_remote(first: Path, run: Run, tmp_path: Path) -> None:
     assert origin() == ("/of/the/clone", "clone")
     ran = run("dvs", "push", "--remote", "http://127.0.0.1:1/", "--json")
     assert (ran.code, ran.records[-1]["error"]["rule"]) == (2, "dvs-remote-scheme")
+
+
+def test_git_merges_manifests_file_by_file(first: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    driver = f"{Path(sys.executable).with_name('headwater')} dvs merge-driver %O %A %B %P"
+    git(first, "config", "merge.dvs-lock.driver", driver)
+    (first / ".gitattributes").write_text("dvs.lock merge=dvs-lock\n")
+    git(first, "add", "-A")
+    git(first, "commit", "-m", "attributes")
+    git(first, "checkout", "-b", "other")
+    put(first, "data/a-new.csv", b"on the other branch\n")
+    assert run("dvs", "add", "data/a-new.csv").code == 0
+    git(first, "add", "-A")
+    git(first, "commit", "-m", "other")
+    git(first, "checkout", "main")
+    put(first, "data/b-new.csv", b"on main\n")
+    assert run("dvs", "add", "data/b-new.csv").code == 0
+    (first / "data/.gitignore").write_text("/*\n!/.gitignore\n!*.dvs\n")
+    git(first, "add", "-A")
+    git(first, "commit", "-m", "main")
+    git(first, "merge", "-X", "ours", "other", "-m", "both")
+    paths = [entry["path"] for entry in json.loads((first / "dvs.lock").read_text())["entries"]]
+    assert paths == sorted([*FILES, "data/a-new.csv", "data/b-new.csv"])
+    base, ours, theirs = (first / name for name in ("base", "ours", "theirs"))
+    lock = json.loads((first / "dvs.lock").read_text())
+    for place, digit in ((base, "a"), (ours, "b"), (theirs, "c")):
+        lock["entries"][0]["oid"] = "blake3:" + digit * 64
+        place.write_text(json.dumps(lock))
+    ran = run("dvs", "merge-driver", base, ours, theirs, "dvs.lock", "--json")
+    assert (ran.code, ran.records[-1]["conflicts"]) == (1, [lock["entries"][0]["path"]])
+    assert "b" * 64 in ours.read_text()
