@@ -91,8 +91,9 @@ def _prepare(storage: Storage, root: str, config: RepoConfig, state: Path) -> No
         ) from error
 
 
-def storage_place(storage: Storage, root: str, given: str) -> str | Path:
-    """Where `storage_dir` is: a URL, or an absolute path. Raises UsageError for a relative one without a local repository."""
+def storage_place(storage: Storage, root: str, given: str, said_in: str | None = None) -> str | Path:
+    """Where `storage_dir` is: a URL, or an absolute path; a relative one starts at the repository. `said_in` is the configuration
+    that names it. Raises HeadwaterError for a relative one without a local repository."""
     if is_url(given) and not given.startswith("file:"):
         return given
     if given.startswith("file:"):
@@ -103,10 +104,11 @@ def storage_place(storage: Storage, root: str, given: str) -> str | Path:
     if path.is_absolute():
         return path
     if storage.local_root is None:
-        raise UsageError(
+        raise HeadwaterError(
             f"the storage {given!r} is relative, and the repository is not a local folder",
             rule="dvs-config-error",
-            fix="give it as a URL",
+            path=said_in,
+            fix="give storage_dir as a URL",
         )
     return Path(os.path.normpath(storage.local_root / root / path))
 

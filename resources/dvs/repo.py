@@ -120,22 +120,9 @@ class DvsRepo:
     @cached_property
     def storage_url(self) -> str | Path:
         """Where `storage_dir` is: a URL, or an absolute path (a relative one starts at the repository)."""
-        from resources.storage import is_url
+        from resources.dvs.init import storage_place
 
-        given = self.config.storage_dir
-        if is_url(given):
-            return given
-        path = Path(given).expanduser()
-        if path.is_absolute():
-            return path
-        if self.folder is None:
-            raise HeadwaterError(
-                f"the storage {given!r} is relative, and the repository is not a local folder",
-                rule="dvs-config-error",
-                path=self.path(self.config_path),
-                fix="give storage_dir as a URL",
-            )
-        return Path(os.path.normpath(self.folder / path))
+        return storage_place(self.storage, self.root, self.config.storage_dir, self.path(self.config_path))
 
     @cached_property
     def objects(self) -> PackedObjects:
