@@ -73,30 +73,50 @@ def decompress_blocks(stored: Iterator[bytes], size: int | None) -> Iterator[byt
 
     Raises HeadwaterError (rule `object-encoding`) when it is cut off, goes on behind its end, or unfolds to another length.
     """
-    module = _zstd()
-    decoder: Any = module.ZstdDecompressor()
-    made = 0
+    decoder = Decoder(size)
     for block in stored:
+        yield from decoder.feed(block)
+    decoder.finish()
+
+
+class Decoder:
+    """Unfolds one frame that comes in blocks, for those who are given the blocks. `size` as in `decompress_blocks`."""
+
+    def __init__(self, size: int | None = None) -> None:
+        module = _zstd()
+        self._error: type[Exception] = module.ZstdError
+        self._decoder: Any = module.ZstdDecompressor()
+        self._size = size
+        self._made = 0
+
+    def feed(self, block: bytes) -> Iterator[bytes]:
+        """The raw bytes that this block leads to, at most 1 MiB at a time. Raises as `decompress_blocks`."""
+        decoder = self._decoder
         if decoder.eof:
-            raise _wrong("bytes follow the end of the frame")
+            if block:
+                raise _wrong("bytes follow the end of the frame")
+            return
         pending = block
         while True:
             try:
                 raw: bytes = decoder.decompress(pending, max_length=_BLOCK)
-            except module.ZstdError:
+            except self._error:
                 raise _wrong("it is no Zstandard frame") from None
             pending = b""
-            made += len(raw)
-            if size is not None and made > size:
-                raise _wrong(f"it unfolds to more than {size} bytes")
+            self._made += len(raw)
+            if self._size is not None and self._made > self._size:
+                raise _wrong(f"it unfolds to more than {self._size} bytes")
             if raw:
                 yield raw
             if decoder.eof or decoder.needs_input:
                 break
         if decoder.eof and decoder.unused_data:
             raise _wrong("bytes follow the end of the frame")
-    if not decoder.eof or (size is not None and made != size):
-        raise _wrong("it is cut off")
+
+    def finish(self) -> None:
+        """Say that no block follows. Raises as `decompress_blocks`."""
+        if not self._decoder.eof or (self._size is not None and self._made != self._size):
+            raise _wrong("it is cut off")
 
 
 def _wrong(what: str) -> HeadwaterError:
