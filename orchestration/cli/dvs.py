@@ -24,6 +24,7 @@ LAZY: dict[str, str] = {
     "show": "orchestration.cli.dvs_history:show",
     "rollback": "orchestration.cli.dvs_history:rollback",
     "undo": "orchestration.cli.dvs_history:undo",
+    "merge-repo": "orchestration.cli.dvs_import:merge_repo",
     "merge-driver": "orchestration.cli.dvs_git:merge_driver",
 }
 """Command -> where it is, as `package.module:object`."""

@@ -53,13 +53,13 @@ class GitSide:
         wanted = {self.prefix + path: path for path in paths}
         return {wanted[path] for path in self.git.ignored(wanted)}
 
-    def changes(self, *, hide: Iterable[str] = (), show: Iterable[str] = ()) -> list[Change]:
+    def changes(self, *, hide: Iterable[str] = (), show: Iterable[str] = (), always: Iterable[str] = ()) -> list[Change]:
         """The changes of `.gitignore` files that hide data files which git does not ignore yet, and take the lines of others
-        away; a `.gitignore` that held nothing else goes too."""
+        away; a `.gitignore` that held nothing else goes too. Those of `always` get a line though git ignores them now."""
         if self.git is None:
             return []
         wanted = list(hide)
-        ignored = self.ignored(wanted)
+        ignored = self.ignored(wanted) - set(always)
         added = _by_folder(path for path in wanted if path not in ignored)
         gone = _by_folder(show)
         edits = (self._edit(above, added.get(above, []), gone.get(above, [])) for above in sorted({*added, *gone}))

@@ -64,6 +64,8 @@ class Report:
     rows: list[Row] = field(default_factory=list)
     state: str | None = None
     """The id of the state the operation led to; None when nothing changed."""
+    also: dict[str, int] = field(default_factory=dict)
+    """Further numbers of the summary, such as how many objects were copied."""
 
     def add(self, rows: Iterable[Row]) -> None:
         """Take more rows in; the order is restored."""
@@ -85,7 +87,7 @@ class Report:
         words = WORDS[self.operation]
         counted = Counter(words.get(row.outcome, "error") for row in self.rows)
         made = {word: counted.get(word, 0) for word in (*words.values(), "error")}
-        return {**made, "bytes": sum(row.size or 0 for row in self.of(Outcome.COPIED))}
+        return {**made, **self.also, "bytes": sum(row.size or 0 for row in self.of(Outcome.COPIED))}
 
 
 def not_tracked(path: str) -> HeadwaterError:

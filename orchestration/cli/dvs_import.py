@@ -1,0 +1,59 @@
+"""`headwater dvs merge-repo` and `import-…`: tracking what another repository or another tool tracks."""
+
+from __future__ import annotations
+
+import click
+
+from orchestration.cli.app import App, command, pass_app
+from orchestration.cli.dvs_stores import dry_run_option, here, message_option, opened_repo, show_report, store_option
+
+prefix_option = click.option("--prefix", "-p", metavar="FOLDER", default="", help="Bring the files in below this folder.")
+conflict_option = click.option(
+    "--conflict",
+    type=click.Choice(["abort", "skip", "overwrite"]),
+    default="abort",
+    show_default=True,
+    help="For files that are tracked here with other bytes: write nothing at all, keep ours, or take theirs.",
+)
+
+
+@command("merge-repo")
+@click.argument("source", metavar="SRC", type=click.Path())
+@prefix_option
+@conflict_option
+@click.option("--verify", is_flag=True, help="Also read again the objects that the storage holds already.")
+@message_option
+@dry_run_option
+@store_option
+@pass_app
+def merge_repo(
+    app: App, source: str, prefix: str, conflict: str, verify: bool, message: str | None, dry_run: bool, store: str | None
+) -> int:
+    """Track here what the repository in the folder SRC tracks: its sidecars, its entries of the manifest, its objects.
+
+    All clashes are found before anything is written; an object that SRC lacks keeps everything from being written. SRC itself,
+    of whatever generation, stays as it is, and no working file is touched: `headwater dvs get` brings them.
+    """
+    from resources.dvs.incoming import OnConflict
+    from resources.dvs.merge_repo import merge_repo as run
+    from resources.dvs.merge_repo import open_source
+
+    with opened_repo(app, store) as repo:
+        if not dry_run:
+            repo.require_reason(message)
+        other = open_source(repo, here(app) / source)
+        try:
+            with app.progress("merging") as bar:
+                report = run(
+                    repo,
+                    other,
+                    prefix=prefix,
+                    conflict=OnConflict(conflict),
+                    verify=verify,
+                    dry_run=dry_run,
+                    message=message or "",
+                    progress=bar.advance,
+                )
+        finally:
+            other.close()
+        return show_report(app, report)

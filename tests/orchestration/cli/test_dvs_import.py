@@ -1,0 +1,242 @@
+"""`headwater dvs merge-repo` and `import-…`: tracking what another repository or another tool tracks."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.orchestration.cli.conftest import Ran
+from tests.orchestration.cli.test_dvs import git, objects, outcomes, put, statuses
+
+Run = Callable[..., Ran]
+
+BIG = os.urandom(200_000)
+
+
+@pytest.fixture
+def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run) -> Path:
+    """A repository with a small, a large and an empty file, one of them with a TOML sidecar."""
+    monkeypatch.setenv("HEADWATER_CACHE_DIR", str(tmp_path / "cache"))
+    root = tmp_path / "source"
+    root.mkdir()
+    git(root, "init", "--initial-branch=main")
+    monkeypatch.chdir(root)
+    assert run("dvs", "init", "../source-store").code == 0
+    put(root, "a.csv", "1,2\n")
+    put(root, "deep/big.bin", BIG)
+    assert run("dvs", "add", ".", "-m", "theirs").code == 0
+    assert run("dvs", "config", "set", "metadata_format", "toml").code == 0
+    put(root, "empty", b"")
+    assert run("dvs", "add", "empty").code == 0
+    return root
+
+
+@pytest.fixture
+def root(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run) -> Path:
+    """The repository that takes it in."""
+    root = tmp_path / "work"
+    root.mkdir()
+    git(root, "init", "--initial-branch=main")
+    monkeypatch.chdir(root)
+    assert run("dvs", "init", "../store").code == 0
+    return root
+
+
+def tree(*roots: Path) -> dict[str, bytes]:
+    """Every file but our own state and git's."""
+    return {
+        str(path): path.read_bytes()
+        for root in roots
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and not {".git", ".headwater", "leases"} & set(path.parts)
+    }
+
+
+def rules(ran: Ran) -> dict[str, str]:
+    return {record["path"]: record["error"]["rule"] for record in ran.records if "path" in record and "error" in record}
+
+
+def lock(root: Path) -> dict[str, int]:
+    return {entry["path"]: entry["bytes"] for entry in json.loads((root / "dvs.lock").read_text())["entries"]}
+
+
+def audited(store: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in (store / "audit.log.jsonl").read_text().splitlines()]
+
+
+class TestMergeRepo:
+    def test_case_46_files_objects_and_entries_arrive_as_they_were(self, root: Path, source: Path, run: Run) -> None:
+        before = tree(source, source.parent / "source-store")
+        ran = run("dvs", "merge-repo", "../source", "--json")
+        assert (ran.code, ran.err) == (0, "")
+        assert outcomes(ran) == {"a.csv": "merged", "deep/big.bin": "merged", "empty": "merged"}
+        assert ran.records[-1]["summary"]["objects_copied"] == 3
+        for name in ("a.csv.dvs", "deep/big.bin.dvs", "empty.dvs.toml"):
+            assert (root / name).read_bytes() == (source / name).read_bytes()
+        assert lock(root) == {"a.csv": 4, "deep/big.bin": 200_000, "empty": 0}
+        assert set(statuses(run).values()) == {"absent"}
+        assert run("dvs", "get").code == 0
+        assert (root / "deep/big.bin").read_bytes() == BIG
+        assert git(root, "check-ignore", "a.csv", "deep/big.bin", "empty").split() == ["a.csv", "deep/big.bin", "empty"]
+        assert tree(source, source.parent / "source-store") == before
+        assert [(line["operation"], sorted(line["files"])) for line in audited(root.parent / "store")] == [  # type: ignore[call-overload]
+            ("merge", ["a.csv", "deep/big.bin", "empty"])
+        ]
+        assert run("dvs", "log", "--json").records[0]["op"] == "merge"
+        assert run("dvs", "audit", "verify").code == 0
+
+    def test_case_46_again_changes_nothing(self, root: Path, source: Path, run: Run) -> None:
+        assert run("dvs", "merge-repo", "../source").code == 0
+        before = tree(root, root.parent / "store")
+        ran = run("dvs", "merge-repo", "../source", "--json")
+        assert set(outcomes(ran).values()) == {"skipped"}
+        assert (ran.code, ran.records[-1]["summary"]["merged"]) == (0, 0)
+        assert tree(root, root.parent / "store") == before
+
+    def test_case_46_below_a_prefix_that_also_avoids_a_clash(self, root: Path, source: Path, run: Run) -> None:
+        put(root, "a.csv", "ours")
+        assert run("dvs", "add", "a.csv").code == 0
+        ran = run("dvs", "merge-repo", "../source", "--prefix", "imported/", "--json")
+        assert sorted(outcomes(ran)) == ["imported/a.csv", "imported/deep/big.bin", "imported/empty"]
+        assert (root / "imported/a.csv.dvs").is_file()
+        for bad in ("../out", "/abs/../..", "x//y", ".dvs/state", ".git"):
+            assert run("dvs", "merge-repo", "../source", "--prefix", bad).code != 0
+
+    def test_case_46_every_clash_is_told_and_nothing_written(self, root: Path, source: Path, run: Run) -> None:
+        for path in ("a.csv", "deep"):
+            put(root, path, "ours")
+        put(root, "empty", "in git")
+        assert run("dvs", "add", "a.csv", "deep").code == 0
+        git(root, "add", "empty")
+        before = tree(root, root.parent / "store")
+        ran = run("dvs", "merge-repo", "../source", "--json")
+        assert ran.code == 1
+        assert rules(ran) == {
+            "a.csv": "dvs-merge-conflict",
+            "deep/big.bin": "dvs-file-in-the-way",
+            "empty": "dvs-tracked-by-git",
+        }
+        assert all("conflict" in record["error"]["message"] for record in ran.records if "error" in record)
+        assert tree(root, root.parent / "store") == before
+
+    def test_case_46_skip_and_overwrite(self, root: Path, source: Path, run: Run) -> None:
+        put(root, "a.csv", "ours")
+        put(root, "empty", "ours too")
+        assert run("dvs", "add", ".", "-m", "mine").code == 0
+        skipped = run("dvs", "merge-repo", "../source", "--conflict", "skip", "--json")
+        assert (skipped.code, outcomes(skipped)) == (0, {"a.csv": "skipped", "deep/big.bin": "merged", "empty": "skipped"})
+        assert json.loads((root / "a.csv.dvs").read_text())["message"] == "mine"
+        put(root, "a.csv", "unsaved")
+        taken = run("dvs", "merge-repo", "../source", "--conflict", "overwrite", "--json")
+        assert (taken.code, outcomes(taken)) == (0, {"a.csv": "merged", "deep/big.bin": "skipped", "empty": "merged"})
+        assert json.loads((root / "a.csv.dvs").read_text())["message"] == "theirs"
+        # The TOML sidecar has taken the place of the JSON one, and working files are left alone.
+        assert ((root / "empty.dvs").exists(), (root / "empty.dvs.toml").exists()) == (False, True)
+        assert (root / "a.csv").read_text() == "unsaved"
+        assert statuses(run) == {"a.csv": "unsynced", "deep/big.bin": "absent", "empty": "unsynced"}
+        assert lock(root)["a.csv"] == 4
+
+    def test_case_46_itself_an_empty_one_and_none(self, root: Path, source: Path, run: Run, tmp_path: Path) -> None:
+        itself = run("dvs", "merge-repo", "../work/.", "--json")
+        assert (itself.code, itself.records[-1]["error"]["rule"]) == (2, "dvs-merge-itself")
+        assert "itself" in itself.records[-1]["error"]["message"]
+        put(tmp_path, "nothing/dvs.toml", 'storage_dir = "../nothing-store"\n')
+        empty = run("dvs", "merge-repo", "../nothing", "--json")
+        assert (empty.code, empty.records[-1]["summary"]["merged"]) == (0, 0)
+        (tmp_path / "bare").mkdir()
+        assert run("dvs", "merge-repo", "../bare", "--json").records[-1]["error"]["rule"] == "dvs-not-initialized"
+        assert run("dvs", "merge-repo", "../gone", "--json").code == 2
+
+    def test_case_46_a_dry_run_counts_and_writes_nothing(self, root: Path, source: Path, run: Run) -> None:
+        before = tree(root, root.parent / "store")
+        ran = run("dvs", "merge-repo", "../source", "--dry-run", "--json")
+        assert (ran.code, ran.records[-1]["summary"]["merged"], ran.records[-1]["summary"]["objects_copied"]) == (0, 3, 3)
+        assert tree(root, root.parent / "store") == before
+
+    def test_an_object_that_the_source_lacks_keeps_everything_from_being_written(
+        self, root: Path, source: Path, run: Run
+    ) -> None:
+        for path in (source.parent / "source-store" / "blake3").rglob("*"):
+            if path.is_file():
+                path.unlink()
+        before = tree(root, root.parent / "store")
+        ran = run("dvs", "merge-repo", "../source", "--json")
+        assert (ran.code, rules(ran)) == (1, {"deep/big.bin": "dvs-storage-missing"})
+        assert tree(root, root.parent / "store") == before
+        assert objects(root) == []
+
+    def test_a_damaged_object_of_the_source_is_found_before_any_text_changes(self, root: Path, source: Path, run: Run) -> None:
+        for path in (source.parent / "source-store" / "blake3").rglob("*"):
+            if path.is_file():
+                path.chmod(0o644)
+                path.write_bytes(bytes([BIG[0] ^ 1]) + BIG[1:])
+        before = tree(root)
+        ran = run("dvs", "merge-repo", "../source", "--json")
+        assert (ran.code, rules(ran)) == (1, {"deep/big.bin": "object-rotten"})
+        assert tree(root) == before
+
+    def test_a_sidecar_of_the_source_that_cannot_be_read_keeps_everything_out(self, root: Path, source: Path, run: Run) -> None:
+        put(source, "bad.csv.dvs", "{")
+        ran = run("dvs", "merge-repo", "../source", "--json")
+        assert (ran.code, rules(ran)) == (1, {"bad.csv": "dvs-metadata-not-found"})
+        assert not (root / "dvs.lock").exists()
+
+    def test_verify_replaces_a_damaged_object_from_the_source(self, root: Path, source: Path, run: Run) -> None:
+        put(root, "same.bin", BIG)
+        assert run("dvs", "add", "same.bin").code == 0
+        held = next(path for path in (root.parent / "store" / "blake3").rglob("*") if path.is_file())
+        held.chmod(0o644)
+        held.write_bytes(bytes([BIG[0] ^ 1]) + BIG[1:])
+        assert run("dvs", "merge-repo", "../source", "--verify").code == 0
+        assert held.read_bytes() == BIG
+        assert run("dvs", "verify").code == 0
+
+    def test_verify_says_what_nobody_holds_whole(self, root: Path, source: Path, run: Run) -> None:
+        assert run("dvs", "merge-repo", "../source").code == 0
+        for store in ("store", "source-store"):
+            for path in (root.parent / store / "blake3").rglob("*"):
+                if path.is_file():
+                    path.chmod(0o644)
+                    path.write_bytes(bytes([BIG[0] ^ 1]) + BIG[1:])
+        ran = run("dvs", "merge-repo", "../source", "--verify", "--json")
+        assert (ran.code, rules(ran)) == (1, {"deep/big.bin": "object-rotten"})
+
+    def test_the_modes_of_this_repository_are_given(
+        self, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run
+    ) -> None:
+        root = tmp_path / "shared"
+        root.mkdir()
+        git(root, "init", "--initial-branch=main")
+        monkeypatch.chdir(root)
+        assert run("dvs", "init", "../shared-store", "--permissions", "660").code == 0
+        old = os.umask(0o077)
+        try:
+            assert run("dvs", "merge-repo", "../source").code == 0
+        finally:
+            os.umask(old)
+        for path in (tmp_path / "shared-store").rglob("*"):
+            wanted = 0o770 if path.is_dir() else 0o660 if path.name == "audit.log.jsonl" else 0o440
+            assert stat.S_IMODE(path.stat().st_mode) & 0o777 == wanted, path
+
+    def test_a_reason_is_wanted_where_the_repository_wants_one(self, root: Path, source: Path, run: Run) -> None:
+        assert run("dvs", "config", "set", "require_reason", "true").code == 0
+        assert run("dvs", "merge-repo", "../source", "--json").records[-1]["error"]["rule"] == "dvs-reason"
+        assert run("dvs", "merge-repo", "../source", "-m", "one project now").code == 0
+        assert audited(root.parent / "store")[-1]["reason"] == "one project now"
+
+    def test_many_files_at_once(self, root: Path, source: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(source)
+        for number in range(300):
+            put(source, f"many/{number}.csv", f"{number}\n")
+        assert run("dvs", "add", "many").code == 0
+        monkeypatch.chdir(root)
+        ran = run("dvs", "merge-repo", "../source", "--json")
+        assert (ran.code, ran.records[-1]["summary"]["merged"]) == (0, 303)
+        assert len(lock(root)) == 303
+        assert run("dvs", "get").code == 0
+        assert (root / "many/299.csv").read_text() == "299\n"
