@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from assets.dvs.recipes import KIND as DVS
 from assets.engine.recipe import Kind
 from assets.notes.recipes import KIND as NOTES
 from assets.tables.recipes import KIND as TABLES
 from assets.workspace.recipes import KIND as WORKSPACE
 
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (NOTES, TABLES, WORKSPACE)}
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (DVS, NOTES, TABLES, WORKSPACE)}
 """Kind name -> kind. `workspace` is the pseudo kind of artifacts over the whole workspace."""

@@ -80,15 +80,19 @@ class StatCache:
         *,
         enter: Callable[[str], bool] | None = None,
         skip: Callable[[str], Callable[[str], bool] | None] | None = None,
+        view: str = "",
     ) -> Tree:
         """The files below `folder` with their digests, hashing only what the cache cannot vouch for.
 
         `enter` decides which folders are entered; `skip` names, for a folder, the test for its files to leave out, if any.
+        What is remembered of a folder are the files that were not left out: callers that leave out others than everybody else
+        say so by a `view` of their own, so that they do not undo one another's memory.
 
         A file that vanishes on the way is left out; one that keeps changing while it is read is entered with the bytes
         read last and not remembered. Raises OSError for what cannot be read.
         """
-        known = self._rows(folder)
+        lead = f"//{view}/" if view else ""  # no path begins so
+        known = self._rows(folder, lead)
         singles = {path for (path,) in self._fetch_all("select path from files", ())}
         made = Tree()
         fresh: list[FolderState] = []
@@ -113,7 +117,7 @@ class StatCache:
         unseen = known.keys() - {state.path for state in made.folders}
         gone = {path for path in unseen if enter is None or _is_gone(storage, path)}
         if fresh or gone:
-            self._store(fresh, gone)
+            self._store(fresh, gone, lead)
         return made
 
     def _local_folder(
@@ -220,12 +224,15 @@ class StatCache:
 
     # the file
 
-    def _rows(self, folder: str) -> dict[str, FolderState]:
-        query = "select path, names, signatures, digests, key, taken from folders"
-        parameters: tuple[str, ...] = ()
-        if folder:
+    def _rows(self, folder: str, lead: str) -> dict[str, FolderState]:
+        query = "select substr(path, ?), names, signatures, digests, key, taken from folders"
+        parameters: tuple[str | int, ...] = (len(lead) + 1,)
+        if folder or lead:
+            where = lead + _text(folder) if folder else lead.rstrip("/")
             query += " where path = ? or (path >= ? and path < ?)"
-            parameters = (_text(folder), _text(folder) + "/", _text(folder) + "0")
+            parameters = (*parameters, where, where + "/", where + "0")
+        else:
+            query += " where substr(path, 1, 2) <> '//'"
         found: dict[str, FolderState] = {}
         for row in self._fetch_all(query, parameters):
             try:
@@ -237,11 +244,11 @@ class StatCache:
                 continue
         return found
 
-    def _store(self, fresh: list[FolderState], gone: set[str]) -> None:
-        rows = [(state.path, state.names, state.signatures, state.digests, state.taken, state.key) for state in fresh]
+    def _store(self, fresh: list[FolderState], gone: set[str], lead: str) -> None:
+        rows = [(lead + state.path, state.names, state.signatures, state.digests, state.taken, state.key) for state in fresh]
         self._execute("insert or replace into folders values (?, ?, ?, ?, ?, ?)", rows)
         if gone:
-            self._execute("delete from folders where path = ?", [(path,) for path in gone])
+            self._execute("delete from folders where path = ?", [(lead + path,) for path in gone])
 
     def _remembered(self, where: str, name: str, signature: bytes) -> bytes | None:
         path = f"{where}/{name}" if where else name
@@ -296,11 +303,11 @@ class StatCache:
             raise sqlite3.OperationalError(str(error)) from error
         return True
 
-    def _fetch(self, query: str, parameters: tuple[str, ...]) -> tuple[Any, ...] | None:
+    def _fetch(self, query: str, parameters: tuple[str | int, ...]) -> tuple[Any, ...] | None:
         rows = self._fetch_all(query, parameters)
         return rows[0] if rows else None
 
-    def _fetch_all(self, query: str, parameters: tuple[str, ...]) -> list[tuple[Any, ...]]:
+    def _fetch_all(self, query: str, parameters: tuple[str | int, ...]) -> list[tuple[Any, ...]]:
         with self._lock:
             try:
                 return self._open().execute(query, parameters).fetchall()

@@ -15,6 +15,7 @@ from typing import Any
 from assets.engine.make import Made, Maker
 from assets.engine.model import Outcome, Ownership, Policy, Progress, Ref, Result
 from assets.engine.ownership import Verdict, all_equal, classify, decide, plan_digest, worst
+from assets.engine.protected import protected
 from assets.engine.provenance import InputRecord, OutputFile, Provenance
 from assets.engine.publish import Publication
 from assets.engine.questions import Questions
@@ -190,6 +191,7 @@ class Builder:
         whose = classify(present, standing.record, made.oids())
         if all_equal(whose) or self.questions.same_content(node.recipe, standing, made, whose):
             return self.keep_present(standing, fingerprint, made)
+        self._refuse_protected(standing, made)
         ownership = worst(whose)
         verdict = decide(ownership, policy, confirm, plan, derived=node.recipe.derived_by_format)
         if verdict is Verdict.REFUSE:
@@ -223,6 +225,19 @@ class Builder:
         result = Result.RESTORED if made.how == "restored" else Result.BUILT
         why = self._why(standing)
         return self._outcome(standing, result, record, pictures=made.pictures, rescued=tuple(rescued), reasons=why)
+
+    def _refuse_protected(self, standing: Standing, made: Made) -> None:
+        """Raise Refused when a store's text names a file in the way as its user's data; no yes helps there."""
+        store = standing.node.store
+        spots = {key: self.places.spot(store, key) for key in standing.present.keys() | made.oids().keys()}
+        held = protected(self.workspace, self.observer.kinds, self.observer.discovered.stores, spots.values())
+        for path, owner in sorted(held.items()):
+            raise Refused(
+                f"is versioned data of the {owner.kind} store {owner.name}: nothing is built in its place",
+                rule="output-versioned",
+                path=path,
+                fix="move the data (`headwater dvs mv`), or stop versioning it there (`headwater dvs rm`)",
+            )
 
     def _drop_superseded(self, standing: Standing) -> None:
         """Delete what lies where the outputs lay before the store was laid out anew, but for what was changed since."""

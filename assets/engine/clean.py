@@ -1,7 +1,7 @@
 """Clean: delete artifacts that are ours and unchanged; everything else is named and kept.
 
-Never a source, never a file git tracks, never one that somebody edited. The records stay, so that `explain` still knows what
-was built, but for a store that is gone: there they go with the last of its files.
+Never a source, never a file git tracks or somebody versions, never one that was edited. The records stay, so that `explain`
+still knows what was built, but for a store that is gone: there they go with the last of its files.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from assets.engine.build import Builder
 from assets.engine.model import Ownership, Ref, Store
 from assets.engine.ownership import classify, may_clean
 from assets.engine.places import Key, Spot
+from assets.engine.protected import protected
 from assets.engine.provenance import Provenance
 from assets.engine.recipe import Recipe
 from resources.problems import problem_of
@@ -92,13 +93,15 @@ def _clean_one(
     whose = classify(present, record, None)
     spots = {key: builder.places.spot(store, key) for key in present}
     tracked = _tracked(builder, spots)
+    observer = builder.observer
+    versioned = protected(builder.workspace, observer.kinds, observer.discovered.stores, spots.values())
     for backup in record.backups if record is not None else ():
         spot = builder.places.spot(store, backup.key)
         with suppress(FileNotFoundError):
             if builder.places.digest(spot) == backup.oid:
                 spots[backup.key], whose[backup.key] = spot, Ownership.OURS
     for key, spot in sorted(spots.items()):
-        reason = _reason(whose[key], spot.shown in tracked)
+        reason = _reason(whose[key], tracked=spot.shown in tracked, versioned=spot.path in versioned)
         if reason is None and not dry_run:
             reason = _delete(builder, recipe, spot, key, record)
         yield Cleaned(ref, spot.shown, reason)
@@ -117,9 +120,11 @@ def _remove_empty(builder: Builder, store: Store, recipe: Recipe) -> None:
                 spot.local.rmdir()
 
 
-def _reason(ownership: Ownership, tracked: bool) -> str | None:
+def _reason(ownership: Ownership, *, tracked: bool, versioned: bool) -> str | None:
     if tracked:
         return "git tracks it"
+    if versioned:
+        return "it is versioned data"
     if may_clean(ownership):
         return None
     return "it was edited since it was built" if ownership is Ownership.EDITED else "Headwater did not write it"

@@ -189,6 +189,11 @@ class Kind:
     worktree of their own, and from anywhere in the folder around one a command means its store."""
     derived: tuple[str, ...] = ()
     """Globs of what a store's folder holds that is derived: no source file, and not looked at when the store is scanned."""
+    selective: bool = False
+    """Whether files that no source names are passed over unread: for stores in whose folders large data lies beside the text."""
+    protects: Lazy | None = None
+    """`protects(storage, root, path) -> bool`: whether the file at a workspace-relative path is somebody's data which the store's
+    text names. Nothing is then built to that path, and `clean` leaves it alone, whoever wrote what lies there."""
     place: Lazy | None = None
     """`place(storage, root, settings) -> Place`: where the outputs lie that a recipe places in the store, for kinds whose stores
     are not all laid out alike."""

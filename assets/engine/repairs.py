@@ -8,6 +8,7 @@ Light.
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -38,9 +39,9 @@ class Repair:
 
     @property
     def lines(self) -> int:
-        """How many lines are changed; repairs add and remove none."""
-        pairs = zip(self.before.splitlines(keepends=True), self.after.splitlines(keepends=True), strict=False)
-        return sum(before != after for before, after in pairs)
+        """How many lines are changed or added."""
+        before, after = Counter(self.before.splitlines(keepends=True)), Counter(self.after.splitlines(keepends=True))
+        return max((after - before).total(), (before - after).total())
 
 
 def all_repairs(engine: Engine, found: Mapping[Ref, list[Finding]]) -> list[Repair]:
@@ -54,7 +55,8 @@ def all_repairs(engine: Engine, found: Mapping[Ref, list[Finding]]) -> list[Repa
             continue
         for change in kind.fix.load()(storage, engine.store(ref).root, findings):
             if change.data is not None:
-                before, after = _shown(storage.read(change.path)), _shown(change.data)
+                present = storage.read(change.path) if storage.stat(change.path) is not None else b""
+                before, after = _shown(present), _shown(change.data)
                 made[change.path] = Repair(change.path, before, after, change)
     rest = (finding for findings in found.values() for finding in findings if finding.path not in made)
     made.update((repair.path, repair) for repair in repairs(storage, rest))

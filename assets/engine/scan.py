@@ -91,6 +91,7 @@ def scan_sources(
     beside them: what is built must not make text look changed. Folders in which no source can have files are not entered.
     """
     outputs = built or {}
+    by_source = [by_folder(source.include, source.exclude) for source in kind.sources] if kind.selective else None
     possible = _folders_of(kind.sources)
     derived = matcher(kind.derived)
     inner = frozenset(nested)
@@ -101,11 +102,22 @@ def scan_sources(
 
     def skip(folder: str) -> Callable[[str], bool] | None:
         names = outputs.get(folder, ())
+        tests: list[Callable[[str], bool]] = []
+        if names:
+            tests.append(lambda name: _is_output(name, names))
         if folder == store.root and kind.derived:
-            return lambda name: derived(name) or _is_output(name, names)
-        return (lambda name: _is_output(name, names)) if names else None
+            tests.append(derived)
+        if by_source is not None:
+            below = store_relative(store, folder) if folder != store.root else ""
+            wanted = [test for of in by_source if (test := of(below)) is not None]
+            tests.append(lambda name: not any(test(name) for test in wanted))
+        if not tests:
+            return None
+        return tests[0] if len(tests) == 1 else lambda name: any(test(name) for test in tests)
 
-    tree = workspace.stat_cache.tree(workspace.root, store.root, enter=descend, skip=skip)
+    tree = workspace.stat_cache.tree(
+        workspace.root, store.root, enter=descend, skip=skip, view=kind.name if kind.selective else ""
+    )
     key = json_oid(
         {
             "tree": tree.digest,

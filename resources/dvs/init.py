@@ -15,6 +15,8 @@ from schemas.errors import HeadwaterError, UsageError
 from schemas.oid import bytes_oid
 
 _IGNORED: Final = "/.dvs/"
+MERGE_LINE: Final = "dvs.lock merge=dvs-lock"
+"""What tells git to merge manifests with the driver that `headwater git setup` installs."""
 _PROBE: Final = ".headwater-probe"
 
 
@@ -43,7 +45,8 @@ def init(storage: Storage, root: str, config: RepoConfig, state: Path, *, in_git
     _prepare(storage, root, config, state)
     changes = [Change(prefix + FILES[0], write_config(config), ABSENT)]
     if in_git:
-        changes += _hide_clone_state(storage, prefix)
+        changes += _line_added(storage, f"{prefix}.gitignore", _IGNORED, (".dvs/", ".dvs"))
+        changes += _line_added(storage, f"{prefix}.gitattributes", MERGE_LINE)
     storage.commit(changes, label="start a repository of versioned data")
     return Started(prefix + FILES[0], config, existed=False)
 
@@ -60,17 +63,17 @@ def _same(held: RepoConfig, wanted: RepoConfig, path: str) -> None:
             )
 
 
-def _hide_clone_state(storage: Storage, prefix: str) -> list[Change]:
-    path = f"{prefix}.gitignore"
+def _line_added(storage: Storage, path: str, line: str, equal: tuple[str, ...] = ()) -> list[Change]:
+    """The change that adds a line to a file, none where it or its equal is there."""
     try:
         data = storage.read(path)
     except FileNotFoundError:
-        return [Change(path, f"{_IGNORED}\n".encode(), ABSENT)]
+        return [Change(path, f"{line}\n".encode(), ABSENT)]
     lines = data.decode("utf-8", "surrogateescape").splitlines()
-    if _IGNORED in lines or ".dvs/" in lines or ".dvs" in lines:
+    if not {line, *equal}.isdisjoint(lines):
         return []
     glue = b"" if data.endswith(b"\n") or not data else b"\n"
-    return [Change(path, data + glue + f"{_IGNORED}\n".encode(), bytes_oid(data))]
+    return [Change(path, data + glue + f"{line}\n".encode(), bytes_oid(data))]
 
 
 def _prepare(storage: Storage, root: str, config: RepoConfig, state: Path) -> None:

@@ -1,0 +1,1 @@
+"""What is built from versioned data: declarations, recipes and what they share."""
