@@ -7,7 +7,7 @@ be trusted; nothing here changes a working tree. Light: subprocess is loaded by 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from schemas.errors import HeadwaterError
@@ -22,6 +22,8 @@ _OFF = (
     "-c", "submodule.recurse=false",
     "-c", "diff.external=",
 )  # fmt: skip
+_BATCH = 5_000
+"""Files read by one call of git: what it answers lies in memory."""
 _OWN_REPOSITORY = (
     "GIT_DIR",
     "GIT_WORK_TREE",
@@ -117,6 +119,48 @@ class Git:
             return None
         fields = listed.split(b"\t", 1)[0].split()
         return self._run(["cat-file", "blob", fields[2].decode()]) if fields[1] == b"blob" else None
+
+    def read_files(
+        self, revision: str, wanted: Callable[[str], bool], *, folder: str = "", limit: int = 1 << 20
+    ) -> Iterator[tuple[str, bytes]]:
+        """(path, bytes) of the files below `folder` at `revision` whose path is `wanted`, in the order of git; those of more than
+        `limit` bytes are left out. A few calls of git, however many files.
+
+        Raises GitError (rule `git-revision`) for a revision git does not know.
+        """
+        self._check_revision(revision)
+        below = [folder] if folder else []
+        listed = self._run(["--literal-pathspecs", "ls-tree", "-r", "-l", "-z", "--full-tree", revision, "--", *below])
+        chosen: list[tuple[str, bytes]] = []
+        for line in listed.split(b"\0"):
+            fields, tab, name = line.partition(b"\t")
+            if not tab:
+                continue
+            _mode, kind, blob, size = fields.split()
+            path = os.fsdecode(name)
+            if kind == b"blob" and int(size) <= limit and wanted(path):
+                chosen.append((path, blob))
+        for start in range(0, len(chosen), _BATCH):
+            part = chosen[start : start + _BATCH]
+            answer = self._run(["cat-file", "--batch"], stdin=b"".join(blob + b"\n" for _path, blob in part))
+            at = 0
+            for path, _blob in part:
+                end = answer.index(b"\n", at)
+                length = int(answer[at:end].split()[2])
+                yield path, answer[end + 1 : end + 1 + length]
+                at = end + length + 2
+
+    def commit(self, revision: str, *, until: str | None = None, below: Iterable[str] = ()) -> tuple[str, str] | None:
+        """(id, committer's date as RFC 3339) of the commit that a revision names; with `until` (a date) of the last one before it
+        in its history, with `below` the last that touched one of these pathspecs. None where there is none.
+
+        Raises GitError (rule `git-revision`) for a revision git does not know.
+        """
+        self._check_revision(revision)
+        asked = [f"--until={until}"] if until is not None else []
+        answer = self._run(["log", "-1", "--format=%H %cI", *asked, revision, "--", *below], allowed=(0, 128)).decode()
+        name, _space, when = answer.strip().partition(" ")
+        return (name, when) if when else None
 
     def config_get(self, name: str) -> str | None:
         """The value of a setting as it holds in this checkout, None when it is not set."""

@@ -24,6 +24,8 @@ LAZY: dict[str, str] = {
     "show": "orchestration.cli.dvs_history:show",
     "rollback": "orchestration.cli.dvs_history:rollback",
     "undo": "orchestration.cli.dvs_history:undo",
+    "diff": "orchestration.cli.dvs_explain:diff",
+    "import-dvc": "orchestration.cli.dvs_import:import_dvc",
     "merge-repo": "orchestration.cli.dvs_import:merge_repo",
     "merge-driver": "orchestration.cli.dvs_git:merge_driver",
 }
