@@ -25,6 +25,7 @@ LAZY: dict[str, str] = {
     "rollback": "orchestration.cli.dvs_history:rollback",
     "undo": "orchestration.cli.dvs_history:undo",
     "diff": "orchestration.cli.dvs_explain:diff",
+    "why": "orchestration.cli.dvs_explain:why",
     "import-dvc": "orchestration.cli.dvs_import:import_dvc",
     "merge-repo": "orchestration.cli.dvs_import:merge_repo",
     "merge-driver": "orchestration.cli.dvs_git:merge_driver",

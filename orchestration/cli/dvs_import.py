@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from orchestration.cli.app import App, command, pass_app
@@ -56,4 +58,57 @@ def merge_repo(
                 )
         finally:
             other.close()
+        return show_report(app, report)
+
+
+@command("import-dvc")
+@click.argument("path", metavar="[PATH]", type=click.Path(), default=".")
+@click.option(
+    "--cache",
+    "caches",
+    multiple=True,
+    metavar="FOLDER",
+    type=click.Path(),
+    help="A cache of DVC, or a folder it pushes to, besides those that .dvc/config names.",
+)
+@prefix_option
+@conflict_option
+@message_option
+@dry_run_option
+@store_option
+@pass_app
+def import_dvc(
+    app: App,
+    path: str,
+    caches: tuple[str, ...],
+    prefix: str,
+    conflict: str,
+    message: str | None,
+    dry_run: bool,
+    store: str | None,
+) -> int:
+    """Track here what DVC tracks at and below PATH: .dvc files, folders, and the outputs in dvc.lock.
+
+    Bytes come from DVC's cache, from its remotes that are folders, or from the working file, each verified by its MD5. A folder
+    of this repository is taken over in place; any other comes in below --prefix. DVC's own files stay: remove them when you are
+    content.
+    """
+    from resources.dvs.import_dvc import import_dvc as run
+    from resources.dvs.incoming import OnConflict
+
+    with opened_repo(app, store) as repo:
+        if not dry_run:
+            repo.require_reason(message)
+        with app.progress("importing") as bar:
+            report = run(
+                repo,
+                here(app) / path,
+                prefix=prefix,
+                caches=[here(app) / Path(cache).expanduser() for cache in caches],
+                conflict=OnConflict(conflict),
+                message=message or "",
+                dry_run=dry_run,
+                progress=bar.advance,
+                note=app.note,
+            )
         return show_report(app, report)

@@ -7,11 +7,8 @@ that nobody names, or files whose entry is missing; the same command given again
 
 from __future__ import annotations
 
-import os
 import stat as modes
-import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -20,22 +17,19 @@ from typing import TYPE_CHECKING, Final
 from resources.dvs.edit import removals
 from resources.dvs.gitignore import GitSide
 from resources.dvs.ignore import Ignored
-from resources.dvs.results import Outcome, Row
+from resources.dvs.results import Outcome, Report, Row
 from resources.dvs.snapshots import tracked_now
 from resources.dvs.working import NEVER_ENTERED
-from resources.packed import SMALL
 from resources.storage.base import ABSENT, Change
-from resources.storage.local import LocalStorage
 from schemas.document import Value
 from schemas.dvs.manifest import Entry, Manifest
-from schemas.dvs.sidecar import write_sidecar
+from schemas.dvs.sidecar import Sidecar, SidecarFormat, write_sidecar
 from schemas.dvs.state import TrackedFile
 from schemas.errors import HeadwaterError, UsageError
 from schemas.paths import check_path
 
 if TYPE_CHECKING:
     from resources.dvs.repo import DvsRepo, SidecarFile
-    from resources.packed import Batch, PackedObjects
 
 _AS_ONE: Final = 200
 """Up to so many sidecars change together with the manifest, as one set; more are written one by one before it."""
@@ -205,97 +199,6 @@ def _tracked_by_git(repo: DvsRepo, paths: Mapping[str, object]) -> set[str]:
     return git.tracked(paths, below={path.partition("/")[0] for path in paths})
 
 
-# objects
-
-
-def lacking(repo: DvsRepo, oids: Iterable[str]) -> set[str]:
-    """Those of `oids` that the storage does not hold."""
-    wanted = set(oids)
-    return wanted - repo.objects.present(wanted)
-
-
-def holders(stores: Sequence[PackedObjects], oids: set[str]) -> dict[str, PackedObjects]:
-    """Which of the stores holds each object, the first that does; what none holds is left out."""
-    found: dict[str, PackedObjects] = {}
-    for store in stores:
-        rest = oids - found.keys()
-        if rest:
-            found.update(dict.fromkeys(store.present(rest), store))
-    return found
-
-
-def copy_objects(
-    repo: DvsRepo, sources: Mapping[str, PackedObjects], *, progress: Callable[[str], None] | None = None
-) -> dict[str, HeadwaterError]:
-    """Put objects into the storage, each verified on the way; returns what is wrong with those that could not be.
-
-    Call it under a lease. Small ones lying in packs are read in the order they lie.
-    """
-    errors: dict[str, HeadwaterError] = {}
-    done: set[str] = set()
-    stores = {id(store): store for store in sources.values()}
-    with repo.objects.batch() as batch:
-        for store in stores.values():
-            for oid, data in store.get_small([oid for oid in sources if sources[oid] is store]):
-                if progress is not None:
-                    progress(oid)
-                batch.put(data, oid=oid)
-                done.add(oid)
-        for oid in sorted(sources.keys() - done):
-            if progress is not None:
-                progress(oid)
-            try:
-                _copy(repo, sources[oid], oid, batch)
-            except FileNotFoundError:
-                errors[oid] = missing(oid)
-            except HeadwaterError as error:
-                if error.rule not in ("object-rotten", "oid-mismatch"):
-                    raise
-                errors[oid] = HeadwaterError(
-                    f"the object {oid} of the source is damaged",
-                    rule="object-rotten",
-                    fix="repair it there: `headwater dvs verify` names the damage",
-                )
-    return errors
-
-
-def _copy(repo: DvsRepo, source: PackedObjects, oid: str, batch: Batch) -> None:
-    located = source.locate(oid)
-    if located is None:
-        raise FileNotFoundError(oid)
-    whole = source.storage.local_root
-    if whole is not None and located.member is None and not located.zst and located.path == source.files.path(oid):
-        if located.stored < SMALL:
-            batch.put(source.get(oid, limit=SMALL), oid=oid)
-        else:
-            batch.put(whole / located.path, oid=oid)
-        return
-    with scratch_file(repo) as target:
-        size = source.fetch(oid, target)
-        batch.put(target.read_bytes() if size < SMALL else target, oid=oid)
-
-
-@contextmanager
-def scratch_file(repo: DvsRepo) -> Iterator[Path]:
-    """A path on this machine at which nothing lies yet; what is put there goes at the end."""
-    folder = repo.objects.scratch
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{os.getpid()}-{uuid.uuid4().hex}"
-    try:
-        yield path
-    finally:
-        path.unlink(missing_ok=True)
-
-
-def missing(oid: str) -> HeadwaterError:
-    """No store of the source holds an object."""
-    return HeadwaterError(
-        f"the source does not hold {oid}",
-        rule="dvs-storage-missing",
-        fix="bring it into the source first, with `headwater dvs pull` there",
-    )
-
-
 # text
 
 
@@ -307,14 +210,15 @@ def write(
     message: str,
     reason: str,
     show: Sequence[str] = (),
+    hide: Sequence[str] = (),
     base_url: str | None = None,
     others: Callable[[], Sequence[Change]] = tuple,
 ) -> str | None:
     """Write sidecars, manifest, `.gitignore`, audit line and log for what was planned; returns the id of the new state.
 
-    `show` are lines that go from `.gitignore`, as for folders whose files are named there one by one from now on; `others` are
-    further changes of the same set. Call it under the lease that the objects were put under. Files whose sidecar somebody else
-    has changed since become rows of the plan.
+    `show` are lines that go from `.gitignore`, as for folders whose files are named there one by one from now on, `hide` further
+    files to keep from git; `others` are further changes of the same set. Call it under the lease that the objects were put
+    under. Files whose sidecar somebody else has changed since become rows of the plan.
     """
     repo.audit(operation, {arrival.path: arrival.oid for arrival in made.fresh}, reason)
     if len(made.fresh) > _AS_ONE:
@@ -324,7 +228,7 @@ def write(
         sidecars = made.fresh
     git = GitSide(repo)
     arrivals = [*made.fresh, *made.present]
-    paths = [arrival.path for arrival in arrivals]
+    paths = [*(arrival.path for arrival in arrivals), *hide]
     spellings = {arrival.path: arrival.file.spelling for arrival in made.fresh}
     above = tuple(f"{folder}/" for folder in show)
     always = [path for path in paths if above and path.startswith(above)]
@@ -387,13 +291,38 @@ def needs_writing(repo: DvsRepo, made: Plan) -> bool:
     )
 
 
-def local_storage(repo: DvsRepo) -> LocalStorage | None:
-    """The storage of the objects where it is a folder."""
-    storage = repo.objects.storage
-    return storage if isinstance(storage, LocalStorage) else None
-
-
 # what is said
+
+
+def told(report: Report, made: Plan) -> Report:
+    """The report with what was planned: all of it, or only what is in the way when that kept it from being written."""
+    report.add(made.rows)
+    if not made.clashes:
+        report.add(one.row(Outcome.COPIED) for one in made.fresh)
+        report.add(one.row(Outcome.PRESENT) for one in made.present)
+    return report
+
+
+def new_arrivals(
+    repo: DvsRepo,
+    files: Sequence[tuple[str, str]],
+    oids: Mapping[str, tuple[str, int]],
+    errors: Mapping[str, HeadwaterError],
+    message: str,
+) -> tuple[list[Arrival], list[Row]]:
+    """(files as they shall be tracked, rows of those that cannot be) for (path, foreign digest) pairs."""
+    from resources.dvs.repo import now
+
+    when = now()
+    spelling = SidecarFormat(repo.config.metadata_format)
+    made, rows = [], []
+    for path, digest in files:
+        held = oids.get(digest)
+        if held is None:
+            rows.append(Row(path, Outcome.ERROR, error=errors[digest]))
+        else:
+            made.append(Arrival(TrackedFile(path, Sidecar(held[0], held[1], when, message, repo.actor), spelling)))
+    return made, rows
 
 
 def _clash(path: str) -> HeadwaterError:

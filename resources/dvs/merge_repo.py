@@ -10,16 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from resources.dvs.carry import copy_objects, holders, lacking, missing
 from resources.dvs.incoming import (
     Arrival,
     OnConflict,
     Plan,
     check_prefix,
     check_source,
-    copy_objects,
-    holders,
-    lacking,
-    missing,
     needs_writing,
     plan,
     same_folder,

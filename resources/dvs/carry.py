@@ -1,0 +1,105 @@
+"""Copying objects into a repository's storage from other stores, each verified on the way, as it lies there."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from resources.packed import SMALL
+from schemas.errors import HeadwaterError
+
+if TYPE_CHECKING:
+    from resources.dvs.repo import DvsRepo
+    from resources.packed import Batch, PackedObjects
+
+
+def lacking(repo: DvsRepo, oids: Iterable[str]) -> set[str]:
+    """Those of `oids` that the storage does not hold."""
+    wanted = set(oids)
+    return wanted - repo.objects.present(wanted)
+
+
+def holders(stores: Sequence[PackedObjects], oids: set[str]) -> dict[str, PackedObjects]:
+    """Which of the stores holds each object, the first that does; what none holds is left out."""
+    found: dict[str, PackedObjects] = {}
+    for store in stores:
+        rest = oids - found.keys()
+        if rest:
+            found.update(dict.fromkeys(store.present(rest), store))
+    return found
+
+
+def copy_objects(
+    repo: DvsRepo, sources: Mapping[str, PackedObjects], *, progress: Callable[[str], None] | None = None
+) -> dict[str, HeadwaterError]:
+    """Put objects into the storage, each verified on the way; returns what is wrong with those that could not be.
+
+    Call it under a lease. Small ones lying in packs are read in the order they lie.
+    """
+    errors: dict[str, HeadwaterError] = {}
+    done: set[str] = set()
+    stores = {id(store): store for store in sources.values()}
+    with repo.objects.batch() as batch:
+        for store in stores.values():
+            for oid, data in store.get_small([oid for oid in sources if sources[oid] is store]):
+                if progress is not None:
+                    progress(oid)
+                batch.put(data, oid=oid)
+                done.add(oid)
+        for oid in sorted(sources.keys() - done):
+            if progress is not None:
+                progress(oid)
+            try:
+                _copy(repo, sources[oid], oid, batch)
+            except FileNotFoundError:
+                errors[oid] = missing(oid)
+            except HeadwaterError as error:
+                if error.rule not in ("object-rotten", "oid-mismatch"):
+                    raise
+                errors[oid] = HeadwaterError(
+                    f"the object {oid} of the source is damaged",
+                    rule="object-rotten",
+                    fix="repair it there: `headwater dvs verify` names the damage",
+                )
+    return errors
+
+
+def _copy(repo: DvsRepo, source: PackedObjects, oid: str, batch: Batch) -> None:
+    located = source.locate(oid)
+    if located is None:
+        raise FileNotFoundError(oid)
+    whole = source.storage.local_root
+    if whole is not None and located.member is None and not located.zst and located.path == source.files.path(oid):
+        if located.stored < SMALL:
+            batch.put(source.get(oid, limit=SMALL), oid=oid)
+        else:
+            batch.put(whole / located.path, oid=oid)
+        return
+    with scratch_file(repo) as target:
+        size = source.fetch(oid, target)
+        batch.put(target.read_bytes() if size < SMALL else target, oid=oid)
+
+
+@contextmanager
+def scratch_file(repo: DvsRepo) -> Iterator[Path]:
+    """A path on this machine at which nothing lies yet; what is put there goes at the end."""
+    folder = repo.objects.scratch
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{os.getpid()}-{uuid.uuid4().hex}"
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def missing(oid: str) -> HeadwaterError:
+    """No store of the source holds an object."""
+    return HeadwaterError(
+        f"the source does not hold {oid}",
+        rule="dvs-storage-missing",
+        fix="bring it into the source first, with `headwater dvs pull` there",
+    )
