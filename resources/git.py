@@ -150,6 +150,32 @@ class Git:
                 yield path, answer[end + 1 : end + 1 + length]
                 at = end + length + 2
 
+    def every_version(self, pathspecs: Iterable[str], *, limit: int = 1 << 30) -> Iterator[tuple[str, bytes]]:
+        """(path, bytes) of every version of the files that match, in whatever commit, branch, tag, stash or reflog entry of this
+        checkout; each version of one path once, those of more than `limit` bytes left out."""
+        shown = ["log", "--all", "--reflog", "-m", "--format=", "--raw", "--no-renames", "--no-abbrev", "-z", "--", *pathspecs]
+        fields = self._run(shown, allowed=(0, 128)).split(b"\0")
+        seen: dict[bytes, str] = {}
+        for head, name in zip(fields[::2], fields[1::2], strict=False):
+            parts = head.strip().removeprefix(b":").split()
+            if len(parts) == 5 and set(parts[3]) != {ord("0")} and parts[1][:3] == b"100":
+                seen.setdefault(parts[3], os.fsdecode(name))
+        blobs = sorted(seen)
+        sizes = self._run(["cat-file", "--batch-check"], stdin=b"".join(blob + b"\n" for blob in blobs)) if blobs else b""
+        small = [blob for blob, line in zip(blobs, sizes.splitlines(), strict=True) if int(line.split()[2]) <= limit]
+        for start in range(0, len(small), _BATCH):
+            part = small[start : start + _BATCH]
+            yield from zip((seen[blob] for blob in part), self._blobs(part), strict=True)
+
+    def _blobs(self, blobs: list[bytes]) -> Iterator[bytes]:
+        answer = self._run(["cat-file", "--batch"], stdin=b"".join(blob + b"\n" for blob in blobs))
+        at = 0
+        for _blob in blobs:
+            end = answer.index(b"\n", at)
+            length = int(answer[at:end].split()[2])
+            yield answer[end + 1 : end + 1 + length]
+            at = end + length + 2
+
     def commit(self, revision: str, *, until: str | None = None, below: Iterable[str] = ()) -> tuple[str, str] | None:
         """(id, committer's date as RFC 3339) of the commit that a revision names; with `until` (a date) of the last one before it
         in its history, with `below` the last that touched one of these pathspecs. None where there is none.
@@ -161,6 +187,43 @@ class Git:
         answer = self._run(["log", "-1", "--format=%H %cI", *asked, revision, "--", *below], allowed=(0, 128)).decode()
         name, _space, when = answer.strip().partition(" ")
         return (name, when) if when else None
+
+    def commits_about(self, text: str, below: Iterable[str], *, limit: int, timeout: float) -> list[tuple[str, str, str, str]]:
+        """(id, date, author, subject) of the newest commits of any branch, tag or stash that brought `text` into a file
+        that one of the pathspecs names, or took it out.
+
+        Raises GitError (rule `git-slow`) when git needs longer than `timeout` seconds.
+        """
+        asked = ["log", "--all", f"-S{text}", f"--max-count={limit}", "-z", "--no-textconv", "--format=%H%x01%cI%x01%an%x01%s"]
+        answer = self._run([*asked, "--", *below], timeout=timeout)
+        found = []
+        for line in answer.decode("utf-8", "replace").split("\0"):
+            parts = line.strip("\n").split("\x01", 3)
+            if len(parts) == 4:
+                found.append((parts[0], parts[1], parts[2], parts[3]))
+        return found
+
+    def references(self, *, limit: int) -> list[str]:
+        """The full names of branches, remote branches and tags, those with the newest commits first."""
+        kinds = ["refs/heads", "refs/tags", "refs/remotes"]
+        asked = ["for-each-ref", "--sort=-committerdate", f"--count={limit}", "--format=%(refname)", *kinds]
+        return self._run(asked).decode("utf-8", "surrogateescape").split()
+
+    def holding(self, text: str, revisions: Iterable[str], below: Iterable[str], *, timeout: float) -> dict[str, list[str]]:
+        """Revision -> the files that pathspecs name and that hold `text` there; revisions without one are left out.
+
+        Raises GitError (rule `git-slow`) when git needs longer than `timeout` seconds.
+        """
+        asked = list(revisions)
+        if not asked:
+            return {}
+        words = ["grep", "-l", "-z", "-F", "--no-textconv", "--full-name", "-e", text]
+        answer = self._run([*words, *asked, "--", *below], allowed=(0, 1), timeout=timeout)
+        found: dict[str, list[str]] = {}
+        for line in _split(answer):
+            revision, _colon, path = line.partition(":")
+            found.setdefault(revision, []).append(path)
+        return found
 
     def config_get(self, name: str) -> str | None:
         """The value of a setting as it holds in this checkout, None when it is not set."""
@@ -181,14 +244,25 @@ class Git:
                 fix="name a commit, branch or tag; `git log` lists them",
             )
 
-    def _run(self, arguments: list[str], *, stdin: bytes | None = None, allowed: tuple[int, ...] = (0,)) -> bytes:
+    def _run(
+        self,
+        arguments: list[str],
+        *,
+        stdin: bytes | None = None,
+        allowed: tuple[int, ...] = (0,),
+        timeout: float | None = None,
+    ) -> bytes:
         import subprocess
 
         try:
             done = subprocess.run(
                 command(self.root, arguments), input=stdin, stdin=None if stdin is not None else subprocess.DEVNULL,
-                capture_output=True, env=environment(), check=False,
+                capture_output=True, env=environment(), check=False, timeout=timeout,
             )  # fmt: skip
+        except subprocess.TimeoutExpired as error:
+            raise GitError(
+                f"git {arguments[0]} was stopped after {timeout:.0f} seconds", rule="git-slow", fix="ask git itself"
+            ) from error
         except FileNotFoundError as error:
             raise _missing() from error
         if done.returncode not in allowed:

@@ -1,4 +1,4 @@
-"""`headwater dvs diff`: what differs between two states of a repository, and what that means to the rows of a table."""
+"""`headwater dvs diff`, `why`: what differs between two states, in files and in rows, and what keeps an object."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from assets.dvs.diff import RowChange, TableDiff
     from resources.dvs.diff import FileChange, Held, Side
     from resources.dvs.repo import DvsRepo
+    from resources.dvs.why import Pointer
 
 SHOWN_FILES: Final = 200
 """Files shown to people before the rest is counted; `--json` prints them all."""
@@ -252,3 +253,85 @@ def _cell(cell: str | None) -> str:
         return "(missing)"
     shown = cell.replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
     return shown if len(shown) <= _SHOWN_CELL else shown[: _SHOWN_CELL - 1] + "…"
+
+
+# why
+
+
+_KINDS: Final = {
+    "sidecar": "sidecar",
+    "manifest": "manifest",
+    "state": "state",
+    "log": "operation",
+    "audit": "audit log",
+    "commit": "commit",
+    "branch": "branch",
+    "tag": "tag",
+    "storage": "storage",
+    "cache": "cache",
+    "file": "working file",
+    "remote": "remote",
+}
+_SHOWN_PATHS: Final = 3
+_SHOWN_POINTERS: Final = 10
+
+
+@command("why")
+@click.argument("what", metavar="OID|PATH[@STATE]")
+@click.option("--git/--no-git", default=True, help="Also look through the commits, branches and tags of git.")
+@click.option("--commits", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Commits that are named at most.")
+@store_option
+@pass_app
+def why(app: App, what: str, git: bool, commits: int, store: str | None) -> int:
+    """Why an object is kept: what names it, and which places hold it.
+
+    Sidecars, the manifest, states, operations, the audit log, commits, branches and tags name objects; the storage, the cache,
+    working files and remotes hold them, those as they were last proved. An oid may be given by its first digits. Ends with 1 when
+    nothing here knows it, and when it is named and no place is known that holds it.
+    """
+    from resources.dvs.why import NAMES, PLACES, find_oid
+    from resources.dvs.why import why as run
+
+    with opened_repo(app, store) as repo:
+        path = None
+        with contextlib.suppress(UsageError):
+            path = repo_path(app, repo, what)
+        oid = find_oid(repo, what, path)
+        with app.progress("looking") as bar:
+            found = run(repo, oid, commits=commits, git=git, progress=bar.show)
+        app.say(f"{app.style(oid, 'bold')}  {size_text(found.size)}".rstrip())
+        for heading, kinds in (("Named by", NAMES), ("Held by", PLACES)):
+            rows: list[list[str]] = []
+            for kind in kinds:
+                pointers = found.of(kind)
+                if app.json:
+                    for pointer in pointers:
+                        app.emit(pointer.to_json())
+                rows += [_pointer_row(pointer) for pointer in pointers[:_SHOWN_POINTERS]]
+                if len(pointers) > _SHOWN_POINTERS:
+                    rows.append([_KINDS[kind], f"… and {len(pointers) - _SHOWN_POINTERS:,} more; --json lists them all"])
+            if rows:
+                app.say(heading)
+                app.table(rows, indent="  ")
+        for remark in found.remarks:
+            app.note(remark)
+        summary = {"oid": oid, "size": found.size, "verdict": found.verdict, "remarks": found.remarks}
+        app.emit({"summary": summary}, _VERDICTS[found.verdict])
+    return int(found.verdict in ("unknown", "missing"))
+
+
+_VERDICTS: Final = {
+    "kept": "kept: it is named, and a place holds it",
+    "missing": "missing: it is named, and no place is known that holds it; `headwater dvs pull` asks the remotes",
+    "loose": "nothing keeps it: no sidecar, manifest or state of this clone names it",
+    "named in history": "only history names it; no place is known that holds it",
+    "unknown": "nothing here knows it",
+}
+
+
+def _pointer_row(pointer: Pointer) -> list[str]:
+    name = pointer.name[:12] if pointer.kind in ("state", "commit", "audit") else pointer.name
+    paths = ", ".join(pointer.paths[:_SHOWN_PATHS]) + (", …" if len(pointer.paths) > _SHOWN_PATHS else "")
+    about = paths if pointer.kind not in ("file", "log", "storage", "cache") else ""
+    said = "  ".join(filter(None, [about, pointer.when, pointer.who, pointer.note]))
+    return [_KINDS[pointer.kind], name, said]

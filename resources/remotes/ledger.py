@@ -68,6 +68,18 @@ class Ledger:
             self._mend()
         return found
 
+    def everywhere(self, oid: str) -> list[tuple[str, int]]:
+        """(URL, when) of every remote that was proved to hold one object, the newest proof first."""
+        if not self.path.exists():
+            return []
+        try:
+            with closing(self._connect()) as connection:
+                query = "select url, at from proof join named using (remote) where oid = ? order by at desc, url"
+                return [(url, at) for url, at in connection.execute(query, (oid,))]
+        except (sqlite3.DatabaseError, OSError):
+            self._mend()
+            return []
+
     def prove(self, remote: str, url: str, oids: Iterable[str]) -> None:
         """Remember that the remote holds these now."""
         now = int(time.time())

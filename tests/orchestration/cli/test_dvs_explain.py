@@ -138,3 +138,28 @@ class TestDiff:
         assert run("dvs", "diff", "--rows").code == 0
         assert git(root, "status", "--short", "-uall") == before
         assert not list((root.parent / "cache").rglob("diff-*"))
+
+
+class TestWhy:
+    def test_a_file_and_an_oid(self, root: Path, run: Run) -> None:
+        put(root, "d/a.txt", "one")
+        assert run("dvs", "add", ".", "-m", "first").code == 0
+        ran = run("dvs", "why", "d/a.txt", "--json")
+        assert ran.code == 0
+        oid = ran.records[-1]["summary"]["oid"]
+        assert {record["kind"] for record in ran.records[:-1]} >= {
+            "sidecar",
+            "manifest",
+            "state",
+            "log",
+            "audit",
+            "storage",
+            "file",
+        }
+        text = run("dvs", "why", oid[:16])
+        assert text.code == 0
+        assert "add: brought it in - first" in text.out
+        assert text.out.endswith("kept: it is named, and a place holds it\n")
+        put(root, "free.txt", "free")
+        assert run("dvs", "why", "free.txt").code == 1
+        assert run("dvs", "why", "nowhere").code == 1
