@@ -112,3 +112,60 @@ def import_dvc(
                 note=app.note,
             )
         return show_report(app, report)
+
+
+@command("import-lfs")
+@click.argument("path", metavar="[PATH]", type=click.Path(), default=".")
+@click.option("--at", "revision", metavar="REVISION", help="Take the pointers of this commit, branch or tag, not of the index.")
+@click.option(
+    "--objects",
+    multiple=True,
+    metavar="FOLDER",
+    type=click.Path(),
+    help="A folder of objects of git-lfs, besides the one of the checkout.",
+)
+@click.option("--untrack", is_flag=True, help="Also take the files out of git's index; commits stay as they are.")
+@prefix_option
+@conflict_option
+@message_option
+@dry_run_option
+@store_option
+@pass_app
+def import_lfs(
+    app: App,
+    path: str,
+    revision: str | None,
+    objects: tuple[str, ...],
+    untrack: bool,
+    prefix: str,
+    conflict: str,
+    message: str | None,
+    dry_run: bool,
+    store: str | None,
+) -> int:
+    """Track here what git-lfs tracks at and below PATH: pointers in git, their bytes from .git/lfs/objects.
+
+    Each file is verified by the SHA-256 of its pointer. A folder of this repository is taken over in place: working files that
+    are still pointers become the files themselves, others stay as they are. Any other folder comes in below --prefix.
+    """
+    from resources.dvs.import_lfs import import_lfs as run
+    from resources.dvs.incoming import OnConflict
+
+    with opened_repo(app, store) as repo:
+        if not dry_run:
+            repo.require_reason(message)
+        with app.progress("importing") as bar:
+            report = run(
+                repo,
+                here(app) / path,
+                revision=revision,
+                prefix=prefix,
+                objects=[here(app) / Path(place).expanduser() for place in objects],
+                conflict=OnConflict(conflict),
+                take_out=untrack,
+                message=message or "",
+                dry_run=dry_run,
+                progress=bar.advance,
+                note=app.note,
+            )
+        return show_report(app, report)

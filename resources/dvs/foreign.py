@@ -11,12 +11,14 @@ import hashlib
 import os
 import sqlite3
 import stat as modes
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from resources.dvs.incoming import OnConflict, needs_writing, new_arrivals, plan, told, write
+from resources.dvs.results import Report, Row
 from resources.packed import SMALL
 from resources.storage.local import LocalStorage
 from schemas.dvs.oids import hasher
@@ -85,6 +87,41 @@ class Taken:
 
     oids: dict[str, tuple[str, int]] = field(default_factory=dict)
     errors: dict[str, HeadwaterError] = field(default_factory=dict)
+
+
+def import_items(
+    repo: DvsRepo,
+    items: Sequence[Item],
+    rows: Sequence[Row],
+    *,
+    said: str,
+    fix: str,
+    show: Sequence[str] = (),
+    conflict: OnConflict = OnConflict.ABORT,
+    from_git: bool = False,
+    dry_run: bool = False,
+    progress: Callable[[str], None] | None = None,
+    after: Callable[[set[str], Mapping[str, tuple[str, int]]], None] = lambda _paths, _oids: None,
+) -> Report:
+    """Put the bytes of the items into the storage and track the files. One row per item, besides the `rows` that are given.
+
+    `said` is the message of the sidecars, the log and the audit log; `show`, `conflict` and `from_git` are as in `incoming`.
+    `after(tracked paths, oids by digest)` is called once the text is written. Items whose bytes are missing or damaged become
+    rows while the others go on; a clash means, with ABORT, that no text is written.
+    """
+    report = Report("import")
+    with repo.lease("import"):
+        taken = take_all(repo, items, fix=fix, dry_run=dry_run, progress=progress)
+        pairs = [(item.path, item.digest) for item in items]
+        arrivals, lost = new_arrivals(repo, pairs, taken.oids, taken.errors, said)
+        made = plan(repo, arrivals, conflict=conflict, from_git=from_git)
+        report.add([*rows, *lost])
+        if not made.clashes and not dry_run:
+            if needs_writing(repo, made):
+                hide = [row.path for row in lost]
+                report.state = write(repo, made, operation="import", message=said, reason=said, show=show, hide=hide)
+            after({one.path for one in (*made.fresh, *made.present)}, taken.oids)
+    return told(report, made)
 
 
 def take_all(

@@ -29,17 +29,12 @@ from resources.dvs.dvc_files import (
     read_parts,
     read_pointer,
 )
-from resources.dvs.foreign import Item, foreign_hasher, take_all
+from resources.dvs.foreign import Item, foreign_hasher, import_items
 from resources.dvs.incoming import (
     OnConflict,
     check_prefix,
     check_source,
-    needs_writing,
-    new_arrivals,
-    plan,
-    told,
     under,
-    write,
 )
 from resources.dvs.results import Outcome, Report, Row
 from resources.dvs.working import NEVER_ENTERED
@@ -97,29 +92,28 @@ def import_dvc(
         )
     if found.kept_by_git:
         note(f"{found.kept_by_git} outputs that DVC leaves to git (cache: false) are left to git")
-    report = Report("import")
-    with repo.lease("import"):
-        taken = take_all(repo, found.items, fix=FETCH, dry_run=dry_run, progress=progress)
-        pairs = [(item.path, item.digest) for item in found.items]
-        arrivals, rows = new_arrivals(repo, pairs, taken.oids, taken.errors, message or SAID)
-        made = plan(repo, arrivals, conflict=conflict)
-        report.add(found.rows + rows)
-        if made.clashes or dry_run or not needs_writing(repo, made):
-            return told(report, made)
-        said = message or SAID
-        shown = found.folders if in_place and not prefix else []
-        lost = [row.path for row in rows]
-        report.state = write(repo, made, operation="import", message=said, reason=said, show=shown, hide=lost)
-        _give_files(repo, root, found.items, {one.path for one in made.fresh + made.present}, taken.oids)
-    return told(report, made)
+    return import_items(
+        repo,
+        found.items,
+        found.rows,
+        said=message or SAID,
+        fix=FETCH,
+        show=found.folders if in_place and not prefix else [],
+        conflict=conflict,
+        dry_run=dry_run,
+        progress=progress,
+        after=lambda tracked, oids: _give_files(repo, root, found.items, tracked, oids),
+    )
 
 
 def _give_files(repo: DvsRepo, root: Path, items: Sequence[Item], tracked: set[str], oids: Mapping[str, tuple[str, int]]) -> None:
     """Working files that are links into DVC's cache become files: the cache may go, and links are not followed here."""
     from resources.dvs.restore import Wanted, restore
     from resources.storage.folders import split_path
+    from resources.storage.local import LocalStorage
 
     storage = repo.storage
+    assert isinstance(storage, LocalStorage)  # the working tree is local
     wanted = []
     for item in items:
         full = root / item.path
@@ -128,7 +122,7 @@ def _give_files(repo: DvsRepo, root: Path, items: Sequence[Item], tracked: set[s
         leads = os.path.realpath(full)
         if any(os.path.realpath(place) == leads for place in item.places if place != full):
             parts = split_path(repo.path(item.path))
-            with storage.folder(parts[:-1]) as above:  # type: ignore[attr-defined]  # the working tree is local
+            with storage.folder(parts[:-1]) as above:
                 above.unlink(parts[-1])
             wanted.append(Wanted(item.path, *oids[item.digest]))
     if wanted:
