@@ -29,7 +29,7 @@ NAMES: Final = ("sidecar", "manifest", "state", "log", "audit", "commit", "branc
 """Kinds of pointers that name an object."""
 PLACES: Final = ("storage", "cache", "file", "remote")
 """Kinds of pointers that hold its bytes, or were proved to."""
-KEEPING: Final = frozenset({"sidecar", "manifest", "state"})
+KEEPING: Final = frozenset({"sidecar", "manifest", "state", "commit", "branch", "tag"})
 """Kinds that keep an object from being collected."""
 COMMITS: Final = 20
 REFERENCES: Final = 200
@@ -265,7 +265,7 @@ def _stores(repo: DvsRepo, made: Why) -> Iterator[Pointer]:
 
 
 def _remotes(repo: DvsRepo, made: Why) -> Iterator[Pointer]:
-    for url, at in Ledger(repo.local / "ledger.db").everywhere(made.oid):
+    for url, at in Ledger(repo.local / "ledger.db").known([made.oid]).get(made.oid, []):
         yield Pointer("remote", url, when=datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), note="last proof")
 
 

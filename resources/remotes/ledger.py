@@ -68,17 +68,23 @@ class Ledger:
             self._mend()
         return found
 
-    def everywhere(self, oid: str) -> list[tuple[str, int]]:
-        """(URL, when) of every remote that was proved to hold one object, the newest proof first."""
+    def known(self, oids: Iterable[str]) -> dict[str, list[tuple[str, int]]]:
+        """oid -> (URL, when) of every remote that was proved to hold it, for those of `oids` that any does."""
+        wanted = set(oids)
+        found: dict[str, list[tuple[str, int]]] = {}
         if not self.path.exists():
-            return []
+            return found
         try:
             with closing(self._connect()) as connection:
-                query = "select url, at from proof join named using (remote) where oid = ? order by at desc, url"
-                return [(url, at) for url, at in connection.execute(query, (oid,))]
+                for oid, url, at in connection.execute(
+                    "select oid, url, at from proof join named using (remote) order by at, url"
+                ):
+                    if oid in wanted:
+                        found.setdefault(oid, []).append((url, at))
         except (sqlite3.DatabaseError, OSError):
             self._mend()
-            return []
+            return {}
+        return found
 
     def prove(self, remote: str, url: str, oids: Iterable[str]) -> None:
         """Remember that the remote holds these now."""
