@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -188,6 +188,11 @@ class Pack:
             raise _damaged(self.path, "is cut off")
         return data
 
+    @property
+    def stored_bytes(self) -> int:
+        """The bytes that its members take."""
+        return self._start - len(MAGIC)
+
     def close(self) -> None:
         """Let go of the file."""
         self._ranges.close()
@@ -219,16 +224,20 @@ class Pack:
     def find(self, oid: str) -> Member | None:
         """The member of that oid, None when the pack does not hold it."""
         wanted = _key(oid)
-        index, width = self._index, _ENTRY.size
-
-        def key_at(position: int) -> bytes:
-            at = position * width
-            return index[at : at + 1] + index[at + 24 : at + 56]
-
-        position = bisect_left(range(self._count), wanted, key=key_at)
-        if position == self._count or key_at(position) != wanted:
+        position = bisect_left(range(self._count), wanted, key=self._key_at)
+        if position == self._count or self._key_at(position) != wanted:
             return None
         return self._member(position)
+
+    def behind(self, oid: str | None) -> Iterator[Member]:
+        """The members behind that oid in the order of `__iter__`, whether or not it is one; None gives all."""
+        start = 0 if oid is None else bisect_right(range(self._count), _key(oid), key=self._key_at)
+        for position in range(start, self._count):
+            yield self._member(position)
+
+    def _key_at(self, position: int) -> bytes:
+        at = position * _ENTRY.size
+        return self._index[at : at + 1] + self._index[at + 24 : at + 56]
 
     def _member(self, position: int) -> Member:
         code, encoding, _, stored, size, offset, digest, crc = _ENTRY.unpack_from(self._index, position * _ENTRY.size)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+from tests.dvs_server import dvs_server, start_server
 from tests.s3_server import s3_endpoint, s3_url
 
 # The check of a change must not turn red by a bug it did not make: there the examples are always the same. Everyone else's runs
@@ -16,7 +17,7 @@ settings.register_profile("check", derandomize=True)
 if os.environ.get("CI"):
     settings.load_profile("check")
 
-__all__ = ["s3_endpoint", "s3_url"]
+__all__ = ["dvs_server", "s3_endpoint", "s3_url", "start_server"]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,0 +1,497 @@
+"""What an object server does with its storage: find, read, keep, list, delete. Every call blocks; threads may share it all.
+
+Bytes become visible only after they were verified and made durable. Of what is read, the last block comes only after all were
+verified; a stretch only of a copy that was verified since it last changed. HTTP is spoken elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from heapq import merge
+from typing import Any, Final
+
+from resources.encoding import Decoder
+from resources.objects import RottenObject
+from resources.packed import ZST, Located, PackedObjects
+from resources.packs import Pack, key_of
+from resources.server.frames import END, Head
+from resources.storage.durable import sync_file
+from resources.storage.folders import Folder
+from resources.storage.leftovers import temporary_name
+from resources.storage.local import LocalStorage
+from resources.storage.staging import discard
+from schemas.dvs.oids import hasher
+from schemas.errors import HeadwaterError
+from schemas.oid import HEX_LENGTHS, parse_oid
+
+_OBJECT_MODE: Final = 0o444
+_PROOFS: Final = 20_000
+_PROOF_LASTS: Final = 3600.0
+"""Seconds for which a copy that was verified need not be verified again before stretches of it are sent."""
+_COUNT_LASTS: Final = 600.0
+_GATHER: Final = 1 << 20
+_BISECT_COST: Final = 20
+"""Looking up one oid in a pack costs about as much as passing this many members of it."""
+
+
+class Mismatch(HeadwaterError):
+    """The bytes that came are not those the oid names."""
+
+
+class TooMuch(HeadwaterError):
+    """More bytes came than are taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An object that is here: its length in bytes, and the copy that was found."""
+
+    oid: str
+    size: int
+    located: Located
+
+
+@dataclass(slots=True)
+class Totals:
+    """How much is here; None until it was counted."""
+
+    objects: int | None = None
+    stored: int | None = None
+    counted: float = 0.0
+
+
+class ServedObjects:
+    """A local store of objects as an object server uses it. `cap` is the length in bytes of the largest object that is taken."""
+
+    def __init__(self, objects: PackedObjects, *, cap: int) -> None:
+        storage = objects.storage
+        assert isinstance(storage, LocalStorage)
+        self.objects = objects
+        self.storage = storage
+        self.cap = cap
+        self.rotten: set[str] = set()
+        """Objects whose file turned out to be damaged: not here, until somebody sends them again."""
+        self.bad_members: set[str] = set()
+        """Objects whose copy in a pack turned out to be damaged: only a file of theirs counts."""
+        self.totals = Totals()
+        self._proofs: OrderedDict[str, tuple[tuple[Any, ...], float]] = OrderedDict()
+        self._sizes: OrderedDict[str, tuple[tuple[Any, ...], int]] = OrderedDict()
+        self._lock = threading.Lock()
+        self._counting = threading.Lock()
+
+    def close(self) -> None:
+        """Let go of open packs."""
+        self.objects.close()
+
+    # finding
+
+    def find(self, oid: str) -> Held | None:
+        """The object, None when it is not here or known to be damaged. Raises HeadwaterError (rule `oid-malformed`)."""
+        located = self._locate(oid)
+        if located is None:
+            return None
+        try:
+            return Held(oid, self._size(located, oid), located)
+        except FileNotFoundError:
+            return None
+        except HeadwaterError:
+            self._damaged(Held(oid, 0, located))
+            return None
+
+    def _locate(self, oid: str) -> Located | None:
+        located = self.objects.locate(oid)
+        if located is not None and located.member is not None and oid in self.bad_members:
+            located = next(self._files(oid), None)
+        return None if located is None or (located.member is None and oid in self.rotten) else located
+
+    def _damaged(self, held: Held) -> None:
+        (self.rotten if held.located.member is None else self.bad_members).add(held.oid)
+
+    def _size(self, located: Located, oid: str) -> int:
+        size = self.objects.raw_size(located, oid)
+        if size is not None:
+            return size
+        signature = self._signature(located)
+        known = self._sizes.get(oid)
+        if known is None or known[0] != signature:
+            known = (signature, sum(len(block) for block in self.objects.blocks_at(located, oid)))
+            with self._lock:
+                self._sizes[oid] = known
+                while len(self._sizes) > _PROOFS:
+                    self._sizes.popitem(last=False)
+        return known[1]
+
+    def _signature(self, located: Located) -> tuple[Any, ...]:
+        found = self.storage.stat(located.path)
+        if found is None:
+            raise FileNotFoundError(located.path)
+        return (located.path, *found.signature)
+
+    def find_many(self, oids: Iterable[str]) -> dict[str, int]:
+        """oid -> length in bytes of those that are here, in the order asked for, with as few questions as possible."""
+        wanted = list(dict.fromkeys(oids))
+        sizes: dict[str, int] = {}
+        left = {key_of(oid): oid for oid in wanted if oid not in self.bad_members}
+        for pack in self.objects.packs.packs(again=True):
+            if not left:
+                break
+            for oid, size in _in_pack(pack, left):
+                sizes[oid] = size
+                left.pop(key_of(oid), None)
+        for oid in wanted:
+            located = None if oid in sizes or oid in self.rotten else next(self._files(oid), None)
+            if located is not None:
+                with suppress(HeadwaterError, FileNotFoundError):
+                    sizes[oid] = self._size(located, oid)
+        return {oid: sizes[oid] for oid in wanted if oid in sizes}
+
+    def _files(self, oid: str) -> Iterator[Located]:
+        for path, zst in self.objects._candidates(oid):
+            stat = self.storage.stat(path)
+            if stat is not None:
+                yield Located(path, zst, None, stat.size)
+
+    # reading
+
+    def read(self, held: Held) -> Iterator[bytes]:
+        """The object in blocks of at most 1 MiB. Only what comes before the last block may be sent before the next has come.
+
+        Raises RottenObject, after which the object counts as missing, and FileNotFoundError when it has been deleted.
+        """
+        try:
+            yield from self.objects.blocks_at(held.located, held.oid)
+        except RottenObject:
+            self._damaged(held)
+            raise
+        if held.located.member is None:
+            self._prove(held)
+
+    def stretch(self, held: Held, start: int, stop: int) -> Iterator[bytes]:
+        """The bytes from `start` to before `stop`, of a copy that was verified. Raises as `read`."""
+        if held.located.member is not None:
+            data = b"".join(self.read(held))
+            yield data[start:stop]
+            return
+        if not self._proved(held):
+            for _ in self.read(held):
+                pass
+        yield from self.objects.stretch(held.located, held.oid, start, stop)
+
+    def frames(self, oids: Iterable[str]) -> Iterator[bytes]:
+        """Many objects as a stream of frames (`resources.server.frames`), in no order, in blocks of about 1 MiB.
+
+        Raises RottenObject, FileNotFoundError, when a large object turns out to be damaged before its last block.
+        """
+        left = dict.fromkeys(oids)
+        gathered: list[bytes] = []
+        size = 0
+        for oid, data in self.objects.get_small(left):
+            del left[oid]
+            gathered += (Head(oid, len(data)).to_line(), data)
+            size += len(data)
+            if size >= _GATHER:
+                yield b"".join(gathered)
+                gathered, size = [], 0
+        for oid in left:
+            held, whole, error = self._small(oid)
+            if held is None:
+                gathered.append(Head(oid, missing=True, error=error).to_line())
+            elif whole is not None:
+                gathered += (Head(oid, held.size).to_line(), whole)
+                size += len(whole)
+            else:
+                gathered.append(Head(oid, held.size).to_line())
+                yield b"".join(gathered)
+                gathered, size = [], 0
+                yield from self.read(held)
+            if size >= _GATHER:
+                yield b"".join(gathered)
+                gathered, size = [], 0
+        gathered.append(END)
+        yield b"".join(gathered)
+
+    def _small(self, oid: str) -> tuple[Held | None, bytes | None, str | None]:
+        """The object and, unless it is large, its bytes; or why there are none."""
+        error = None
+        for _attempt in range(2):
+            held = self.find(oid)
+            if held is None:
+                break
+            if held.size > _GATHER:
+                return held, None, None
+            try:
+                return held, b"".join(self.read(held)), None
+            except FileNotFoundError:
+                break
+            except RottenObject as rotten:
+                error = rotten.message
+        return None, None, error
+
+    def _prove(self, held: Held) -> None:
+        signature = self._signature(held.located)
+        with self._lock:
+            self._proofs[held.oid] = (signature, time.monotonic())
+            self._proofs.move_to_end(held.oid)
+            while len(self._proofs) > _PROOFS:
+                self._proofs.popitem(last=False)
+
+    def _proved(self, held: Held) -> bool:
+        proof = self._proofs.get(held.oid)
+        return proof is not None and proof[0] == self._signature(held.located) and time.monotonic() - proof[1] < _PROOF_LASTS
+
+    # keeping
+
+    def receive(self, oid: str, encoding: str | None = None) -> Incoming:
+        """Begin to take an object; `encoding` is `zstd` where its bytes come compressed."""
+        return Incoming(self, oid, encoding)
+
+    def keep(self, oid: str, data: bytes, encoding: str | None = None) -> bool:
+        """Take an object at once. Returns and raises as `Incoming.finish`."""
+        incoming = self.receive(oid, encoding)
+        try:
+            incoming.write(data)
+            return incoming.finish()
+        finally:
+            incoming.abandon()
+
+    def present(self, oid: str, size: int) -> bool:
+        """Whether a good copy of that length lies here, as far as can be told without reading it."""
+        located = self._locate(oid)
+        if located is None:
+            return False
+        known = self.objects.raw_size(located, oid)
+        return known is None or known == size
+
+    def added(self, objects: int, stored: int) -> None:
+        """Keep the totals right without counting again."""
+        with self._lock:
+            if self.totals.objects is not None and self.totals.stored is not None:
+                self.totals.objects += objects
+                self.totals.stored += stored
+
+    # listing
+
+    def list(self, after: str | None, limit: int) -> list[tuple[str, int]]:
+        """(oid, length in bytes) of at most `limit` objects behind `after`, sorted by oid, each once."""
+        names = merge(*(_pack_names(pack, after) for pack in self.objects.packs.packs(again=True)), self._loose_names(after))
+        found: list[tuple[str, int]] = []
+        last = None
+        for oid in names:
+            if oid == last:
+                continue
+            last = oid
+            held = self.find(oid)
+            if held is not None:
+                found.append((oid, held.size))
+                if len(found) == limit:
+                    break
+        return found
+
+    def _loose_names(self, after: str | None) -> Iterator[str]:
+        prefix = f"{self.objects.prefix}/" if self.objects.prefix else ""
+        old = self._flat_prefixes(prefix)
+        for algorithm in sorted(HEX_LENGTHS):
+            if after is not None and algorithm < after.partition(":")[0]:
+                continue
+            prefixes = set(self._folders(f"{prefix}{algorithm}")) | (old if algorithm == "blake3" else set())
+            for two in sorted(prefixes):
+                if after is not None and f"{algorithm}:{two}\x7f" < after:
+                    continue
+                names = {stat.path.rpartition("/")[2] for stat in self.storage.scan(f"{prefix}{algorithm}/{two}")}
+                if algorithm == "blake3" and two in old:
+                    names |= {stat.path.rpartition("/")[2] for stat in self.storage.scan(f"{prefix}{two}")}
+                for name in sorted(names):
+                    oid = f"{algorithm}:{two}{name.removesuffix(ZST)}"
+                    if (after is None or oid > after) and _is_oid(oid):
+                        yield oid
+
+    def _flat_prefixes(self, prefix: str) -> set[str]:
+        return set(self._folders(prefix.rstrip("/")))
+
+    def _folders(self, path: str) -> Iterator[str]:
+        """The two-digit folders in a folder."""
+        with (
+            suppress(FileNotFoundError, NotADirectoryError),
+            self.storage.folder(tuple(path.split("/")) if path else ()) as folder,
+        ):
+            for entry in folder.entries():
+                if len(entry.name) == 2 and entry.is_dir(follow_symlinks=False):
+                    yield entry.name
+
+    # deleting
+
+    def delete(self, oid: str) -> bool:
+        """Remove every copy of an object; False when there is none. A pack that holds it is written again without it."""
+        located = self.objects.locate(oid)
+        gone = located is not None
+        if gone:
+            stored = located.stored if located is not None else 0
+            for path, _zst in self.objects._candidates(oid):
+                self.storage.delete(path)
+            packs = [pack for pack in self.objects.packs.packs(again=True) if oid in pack]
+            if packs:
+                self.objects.rewrite(lambda name: name != oid, packs)
+            self.added(-1, -stored)
+        self.rotten.discard(oid)
+        self.bad_members.discard(oid)
+        return gone
+
+    # counting
+
+    def count(self) -> Totals:
+        """The totals, counted at most every ten minutes; one thread counts, the others get what was known before."""
+        if self.totals.objects is None or time.monotonic() - self.totals.counted > _COUNT_LASTS:
+            if not self._counting.acquire(blocking=False):
+                return self.totals
+            try:
+                objects = stored = 0
+                for _oid, length in self.objects.list():
+                    objects += 1
+                    stored += length
+                self.totals = Totals(objects, stored, time.monotonic())
+            finally:
+                self._counting.release()
+        return self.totals
+
+
+class Incoming:
+    """One object on its way in: written beside its final place under a temporary name, hashed as it comes."""
+
+    def __init__(self, store: ServedObjects, oid: str, encoding: str | None = None) -> None:
+        self.store = store
+        self.oid = oid
+        self.size = 0
+        self._hash = hasher(parse_oid(oid)[0])
+        self._decoder = Decoder() if encoding == "zstd" else None
+        self._stack = ExitStack()
+        storage = store.storage
+        parts = tuple(store.objects.prefix.split("/")) if store.objects.prefix else ()
+        self._folder: Folder = self._stack.enter_context(storage.folder(parts, create=True))
+        self._temporary = temporary_name("incoming")
+        self._fd: int | None = self._folder.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+
+    def write(self, data: bytes) -> None:
+        """Take the next bytes. Raises TooMuch, HeadwaterError (rule `object-encoding`), OSError."""
+        if self._decoder is None:
+            self._take(data)
+        else:
+            for block in self._decoder.feed(data):
+                self._take(block)
+
+    def _take(self, data: bytes) -> None:
+        assert self._fd is not None
+        self.size += len(data)
+        if self.size > self.store.cap:
+            raise TooMuch(
+                f"the object has more than {self.store.cap} bytes",
+                rule="file-too-large",
+                fix="raise max_upload in the server's settings, or keep the object elsewhere",
+            )
+        self._hash.update(data)
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._fd, view) :]
+
+    def finish(self) -> bool:
+        """Verify, make durable and show the object; False when it was here already. Raises Mismatch, OSError."""
+        assert self._fd is not None
+        if self._decoder is not None:
+            self._decoder.finish()
+        if self._hash.hexdigest() != parse_oid(self.oid)[1]:
+            raise Mismatch(
+                f"the {self.size} bytes that came are not those of {self.oid}",
+                rule="oid-mismatch",
+                fix="send the bytes again; when that does not help, the file was changed after its oid was computed",
+            )
+        store = self.store
+        if store.present(self.oid, self.size):
+            return False
+        sharing = store.storage.sharing
+        if sharing is not None:
+            sharing.give(self._fd, sharing.object_mode or _OBJECT_MODE)
+        else:
+            os.fchmod(self._fd, _OBJECT_MODE)
+        sync_file(self._fd)
+        parts = store.objects.files.path(self.oid).split("/")
+        with store.storage.folder(tuple(parts[:-1]), create=True) as target:
+            self._folder.rename(self._temporary, target, parts[-1])
+            self._temporary = ""
+            target.sync()
+        store.rotten.discard(self.oid)
+        store.added(1, self.size)
+        return True
+
+    def abandon(self) -> None:
+        """Let go, and remove what was not finished. Harmless after `finish`."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+            if self._temporary:
+                discard(self._folder, self._temporary)
+            self._stack.close()
+
+
+class IncomingMany:
+    """Many objects on their way in: small ones gather in packs, larger ones are taken one by one; they count at the end."""
+
+    def __init__(self, store: ServedObjects) -> None:
+        self.store = store
+        self._batch = store.objects.batch()
+
+    def keep(self, oid: str, data: bytes) -> bool:
+        """Take a small object; False when it is here already. Raises Mismatch."""
+        if self.store.present(oid, len(data)):
+            self._verify(oid, data)
+            return False
+        if oid in self.store.bad_members or not self.store.objects.packed:
+            return self.store.keep(oid, data)
+        try:
+            self._batch.put(data, oid=oid)
+        except HeadwaterError as error:
+            raise Mismatch(error.message, rule=error.rule, fix="send the bytes again") from None
+        return True
+
+    def _verify(self, oid: str, data: bytes) -> None:
+        algorithm, digits = parse_oid(oid)
+        made = hasher(algorithm)
+        made.update(data)
+        if made.hexdigest() != digits:
+            raise Mismatch(f"the bytes that came are not those of {oid}", rule="oid-mismatch", fix="send the bytes again")
+
+    def finish(self) -> None:
+        """Make all of them durable and visible."""
+        self._batch.__exit__(None, None, None)
+
+    def abandon(self) -> None:
+        """Forget the small ones. Harmless after `finish`."""
+        self._batch.__exit__(GeneratorExit, None, None)
+
+
+def _is_oid(text: str) -> bool:
+    try:
+        parse_oid(text)
+    except HeadwaterError:
+        return False
+    return True
+
+
+def _in_pack(pack: Pack, left: dict[bytes, str]) -> Iterator[tuple[str, int]]:
+    if len(left) * _BISECT_COST < len(pack):
+        for oid in list(left.values()):
+            member = pack.find(oid)
+            if member is not None:
+                yield oid, member.size
+    else:
+        for member in list(pack.members(left)):
+            yield member.oid, member.size
+
+
+def _pack_names(pack: Pack, after: str | None) -> Iterator[str]:
+    for member in pack.behind(after):
+        yield member.oid
