@@ -152,7 +152,7 @@ class Git:
 
     def every_version(self, pathspecs: Iterable[str], *, limit: int = 1 << 30) -> Iterator[tuple[str, bytes]]:
         """(path, bytes) of every version of the files that match, in whatever commit, branch, tag, stash or reflog entry of this
-        checkout; each version of one path once, those of more than `limit` bytes left out."""
+        checkout; equal versions once, under one of their paths, those of more than `limit` bytes left out."""
         shown = ["log", "--all", "--reflog", "-m", "--format=", "--raw", "--no-renames", "--no-abbrev", "-z", "--", *pathspecs]
         fields = self._run(shown, allowed=(0, 128)).split(b"\0")
         seen: dict[bytes, str] = {}

@@ -32,6 +32,8 @@ PACK_BYTES: Final = 64 << 20
 PACK_MEMBERS: Final = 100_000
 FOLDER: Final = "packs"
 ZST: Final = ".zst"
+_OTHER_FOLDERS: Final = (FOLDER, "trash", "leases")
+"""What lies beside loose objects in a storage."""
 _BLOCK: Final = 1 << 20
 _OPEN_PACKS: Final = 64
 _LIST_FROM: Final = 2_000
@@ -168,10 +170,9 @@ class PackedObjects:
         found = self.packs.find(oid)
         if found is not None:
             return found
-        for path, zst in self._candidates(oid):
-            stat = self.storage.stat(path)
-            if stat is not None:
-                return Located(path, zst, None, stat.size)
+        file = self.file_of(oid)
+        if file is not None:
+            return file
         self.packs.packs(again=True)
         return self.packs.find(oid)
 
@@ -188,16 +189,25 @@ class PackedObjects:
         here = {oid for oid in wanted if key_of(oid) in keys}
         rest = wanted - here
         if len(rest) >= _LIST_FROM:
-            return here | (rest & {oid for oid, _ in self._files()})
+            return here | (rest & {oid for oid, _ in self.files_only()})
         for oid in rest:
             if any(self.storage.stat(path) is not None for path, _ in self._candidates(oid)):
                 here.add(oid)
         return here
 
-    def _files(self) -> Iterator[tuple[str, int]]:
+    def file_of(self, oid: str) -> Located | None:
+        """Where the object lies as a file, whether or not a pack holds it too."""
+        for path, zst in self._candidates(oid):
+            stat = self.storage.stat(path)
+            if stat is not None:
+                return Located(path, zst, None, stat.size)
+        return None
+
+    def files_only(self) -> Iterator[tuple[str, int]]:
         """(oid, stored bytes) of every object that is a file."""
         start = f"{self.prefix}/" if self.prefix else ""
-        for found in self.storage.scan(self.prefix, enter=lambda folder: folder != self.packs.prefix):
+        others = {start + name for name in _OTHER_FOLDERS}
+        for found in self.storage.scan(self.prefix, enter=lambda folder: folder not in others):
             parts = found.path[len(start) :].removesuffix(ZST).split("/")
             if len(parts) == 2:
                 parts.insert(0, "blake3")
@@ -213,7 +223,7 @@ class PackedObjects:
         for pack in self.packs.packs(again=True):
             for member in pack:
                 yield member.oid, member.stored
-        yield from self._files()
+        yield from self.files_only()
 
     # reading
 
@@ -273,10 +283,22 @@ class PackedObjects:
 
         Raises FileNotFoundError, RottenObject (rule `object-rotten`).
         """
-        located = self.locate(oid)
-        if located is None:
-            raise FileNotFoundError(oid)
-        return self.blocks_at(located, oid)
+        for last in (False, True):
+            located = self.locate(oid)
+            if located is None:
+                raise FileNotFoundError(oid)
+            blocks = self.blocks_at(located, oid)
+            try:
+                first = next(blocks, b"")
+            except FileNotFoundError:
+                # It was moved to another pack since it was located: once more, with what lies there now.
+                self.packs.packs(again=True)
+                if last:
+                    raise
+                continue
+            yield first
+            yield from blocks
+            return
 
     def blocks_at(self, located: Located, oid: str) -> Iterator[bytes]:
         """`blocks` of the copy of an object that `locate` has found."""
@@ -353,9 +375,10 @@ class PackedObjects:
         with self.batch() as batch:
             return batch.put(source, oid=oid, algorithm=algorithm)
 
-    def batch(self) -> Batch:
-        """A context manager for putting many objects: they are here, durably, once it has ended without an error."""
-        return Batch(self)
+    def batch(self, *, packed: bool | None = None) -> Batch:
+        """A context manager for putting many objects: they are here, durably, once it has ended without an error. `packed` says
+        whether small ones go into packs, when that is not what the store does."""
+        return Batch(self, self.packed if packed is None else packed)
 
     def delete(self, oid: str) -> None:
         """Remove the files of an object. Members of packs go when their pack is rewritten (`rewrite`)."""
@@ -393,11 +416,12 @@ class Batch:
     Nothing of it counts before the block ends; an error inside leaves large objects that were put, which nobody names.
     """
 
-    def __init__(self, store: PackedObjects) -> None:
+    def __init__(self, store: PackedObjects, packed: bool) -> None:
         self.store = store
+        self.packed = packed
         self._writer: PackWriter | None = None
         self._new: list[str] = []
-        self._known = {key for pack in store.packs.packs() for key in pack.key_set()} if store.packed else set()
+        self._known = {key for pack in store.packs.packs() for key in pack.key_set()} if packed else set()
 
     def __enter__(self) -> Batch:
         return self
@@ -412,13 +436,13 @@ class Batch:
     def put(self, source: bytes | Path, *, oid: str | None = None, algorithm: str = "blake3") -> str:
         """Keep the bytes, or a copy of the local file; returns their oid. Raises as `PackedObjects.put`."""
         if isinstance(source, Path):
-            if source.stat().st_size >= SMALL or not self.store.packed:
+            if source.stat().st_size >= SMALL or not self.packed:
                 return self._put_file(source, oid, algorithm)
             source = source.read_bytes()
         made = oid_of(source, parse_oid(oid)[0] if oid is not None else algorithm)
         if oid is not None and made != oid:
             raise _mismatch(oid)
-        if len(source) >= SMALL or not self.store.packed:
+        if len(source) >= SMALL or not self.packed:
             self._put_bytes(made, source)
         elif key_of(made) not in self._known:
             stored = encoding.compressed(source) if self.store.compress else None

@@ -50,7 +50,9 @@ def remove(
     chosen, nothing = choose_tracked(files, paths, globs=globs)
     report = Report("remove")
     report.add(Row(path, Outcome.ERROR, error=not_tracked(path)) for path in nothing)
-    gone = sorted(chosen)
+    held = _retained(repo, [files[path] for path in sorted(chosen)])
+    report.add(held)
+    gone = sorted(chosen - {row.path for row in held})
     if delete:
         kept = _unsaved(repo, [files[path] for path in gone])
         report.add(Row(path, Outcome.ERROR, files[path].actual, error=_lost(path)) for path in gone if path in kept)
@@ -73,6 +75,28 @@ def remove(
         for path in gone:
             _unlink(repo, root, files[path])
     return report
+
+
+def _retained(repo: DvsRepo, files: Sequence[WorkFile]) -> list[Row]:
+    """An error for each file whose retention has not ended: it is counted from when its bytes were first added."""
+    from resources.dvs.roots import claims, retained_until
+
+    retain = repo.config.retain_seconds
+    if not retain:
+        return []
+    first = claims(repo).first
+    made = []
+    for file in files:
+        until = retained_until(first, file.recorded, retain) if file.recorded is not None else None
+        if until is not None:
+            error = Refused(
+                f"is retained until {until}",
+                rule="dvs-retained",
+                path=file.path,
+                fix=f"wait until then: the configuration says `retain = {repo.config.retain!r}`",
+            )
+            made.append(Row(file.path, Outcome.ERROR, file.recorded, file.size, error))
+    return made
 
 
 def removals(repo: DvsRepo, path: str, *, keep: SidecarFormat | None = None) -> list[Change]:

@@ -53,6 +53,10 @@ class Backend(Protocol):
     def put(self, key: str, data: bytes, *, match: str | None = None, absent: bool = False) -> str: ...
     def put_file(self, key: str, source: Path, *, absent: bool = False) -> None: ...
     def delete(self, key: str, *, match: str | None = None) -> None: ...
+    def copy(self, key: str, target: str) -> None:
+        """The same bytes under another key as well; raises FileNotFoundError."""
+        ...
+
     def fetch(self, key: str, write: Callable[[bytes], object]) -> None: ...
     def open(self, key: str) -> BinaryIO: ...
 
@@ -162,6 +166,10 @@ class S3Backend:
         except FileNotFoundError:
             if match is not None:
                 raise Lost from None
+
+    def copy(self, key: str, target: str) -> None:
+        # s3fs copies on the server, in parts where the object is too large for one call.
+        self._run(lambda: self.fs._cp_file(self._remote(key), self._remote(target)))
 
     def fetch(self, key: str, write: Callable[[bytes], object]) -> None:
         async def stream() -> None:
@@ -355,6 +363,9 @@ class MemoryBackend:
                 raise Lost
             if found is not None:
                 self.fs.rm_file(self._at(key))
+
+    def copy(self, key: str, target: str) -> None:
+        self.put(target, self.fs.cat_file(self._at(key)))
 
     def fetch(self, key: str, write: Callable[[bytes], object]) -> None:
         write(self.fs.cat_file(self._at(key)))

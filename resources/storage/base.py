@@ -142,6 +142,11 @@ class Storage(Protocol):
         """Remove a file; no error when it is already gone and nothing was expected."""
         ...
 
+    def move(self, path: str, target: str) -> bool:
+        """Give a file another name, durably, its bytes and times as they are where there are renames; what lies at `target` is
+        replaced. Returns False when there is no file at `path` any more."""
+        ...
+
     def lock(self, name: str, *, timeout: float = 30.0) -> AbstractContextManager[None]:
         """A polite exclusive lock named `name`; freed by the operating system when its holder dies."""
         ...

@@ -23,7 +23,7 @@ from resources.storage.durable import copy_contents, sync_file, sync_file_system
 from resources.storage.folders import Folder, open_folder, split_path
 from resources.storage.intents import Intent, carry_out, forget_record, pending, sweep_records, write_record
 from resources.storage.leftovers import is_leftover, unlink_dead
-from resources.storage.problems import conflict, symlink_error, too_large
+from resources.storage.problems import conflict, not_regular, symlink_error, too_large
 from resources.storage.sharing import Sharing
 from resources.storage.staging import discard, exists, link_into_place, read_regular, stage
 from schemas.errors import HeadwaterError
@@ -200,6 +200,20 @@ class LocalStorage:
             with suppress(FileNotFoundError, NotADirectoryError), self._parent(path) as (folder, name):
                 folder.unlink(name)
                 folder.sync()
+
+    def move(self, path: str, target: str) -> bool:
+        with self.guard(None):
+            try:
+                with self._parent(path) as (folder, name):
+                    if not stat.S_ISREG(folder.stat(name).st_mode):
+                        raise not_regular(path)
+                    with self._parent(target, create=True) as (other, new):
+                        folder.rename(name, other, new)
+                        other.sync()
+                    folder.sync()
+            except (FileNotFoundError, NotADirectoryError):
+                return False
+            return True
 
     def append(self, path: str, line: bytes) -> None:
         """As the protocol says; a tail left torn by a killed writer is the caller's to repair first, under its lock.

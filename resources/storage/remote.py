@@ -155,6 +155,15 @@ class FsspecStorage:
             raise oid_mismatch(path, oid)
         return True
 
+    def move(self, path: str, target: str) -> bool:
+        """As the protocol says, in two steps: killed in between, the object is there under both names."""
+        try:
+            self.backend.copy(_key(path), _key(target))
+        except FileNotFoundError:
+            return False
+        self.backend.delete(_key(path))
+        return True
+
     def publish(self, scratch: Path, path: str) -> FileStat:
         """As the protocol says, file by file; a folder is not one step (see the module)."""
         split_path(path)

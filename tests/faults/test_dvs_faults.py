@@ -12,9 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from resources.dvs import trash
 from resources.dvs.add import add
+from resources.dvs.edit import remove
+from resources.dvs.gc import Options, carry_out
 from resources.dvs.init import init
 from resources.dvs.operation import complete
+from resources.dvs.repack import repack
 from resources.dvs.repo import DvsRepo
 from resources.dvs.snapshots import tracked_now
 from resources.dvs.status import FileStatus, status
@@ -27,6 +31,8 @@ from tests.faults.harness import kill, needs_strace, points
 pytestmark = [pytest.mark.slow, needs_strace]
 
 LARGE = bytes(range(256)) * 300
+GARBAGE = {"old.csv": b"old\n", "old.bin": LARGE[::-1]}
+"""Files that were added and removed again: their bytes are only in the storage."""
 FILES = {"data/a.csv": b"one\n", "data/big.bin": LARGE, "b.csv": b"two\n"}
 OPEN = """
 from pathlib import Path
@@ -34,12 +40,16 @@ from resources.dvs.repo import DvsRepo
 from resources.storage.local import LocalStorage
 import resources.dvs.add, resources.dvs.edit, resources.dvs.history, resources.dvs.restore, resources.dvs.sync
 import resources.dvs.audit, resources.dvs.leases, resources.storage.incoming, resources.storage.many, schemas.toml_text
-import resources.encoding, resources.packed, schemas.json_text, tenacity
+import resources.dvs.gc, resources.dvs.repack, resources.dvs.trash, resources.encoding, resources.packed
+import schemas.json_text, tenacity
 here = Path.cwd()
 repo = DvsRepo(LocalStorage(here / "repo", state=here / "state"), "", here / "local", actor="ann")
 repo.objects.present(["blake3:" + "0" * 64]), repo.cache.present(["blake3:" + "0" * 64]), repo.clone_id()
 os.access(BEGIN, 0)
 """
+
+
+ALL = Options(expire=0.0, history=False, grace=0.0)
 
 
 @dataclass(frozen=True)
@@ -60,6 +70,12 @@ SCENARIOS = (
     Scenario("get", 'resources.dvs.restore.get(repo, [], rescue=True)', frozenset(FILES)),
     Scenario("rollback", 'resources.dvs.history.rollback(repo, "1", rescue=True)', frozenset({"data/a.csv", "b.csv"})),
     Scenario("push", 'resources.dvs.sync.push(repo, ["data/a.csv", "b.csv"], remote=str(here / "remote"))', frozenset(FILES)),
+    Scenario("gc", "resources.dvs.gc.carry_out(repo, resources.dvs.gc.Options(expire=0.0, history=False, grace=0.0))",
+             frozenset(FILES)),
+    Scenario("empty", "resources.dvs.gc.carry_out(repo, resources.dvs.gc.Options(expire=0.0, history=False, grace=0.0), "
+             "keep_trash=0.0)", frozenset(FILES)),
+    Scenario("repack", 'resources.dvs.repack.repack(repo, "loose"), resources.dvs.repack.repack(repo, "packed")',
+             frozenset(FILES)),
     Scenario("pull", 'resources.dvs.sync.pull(repo, remote=str(here / "filled"))', frozenset(FILES)),
 )  # fmt: skip
 
@@ -81,6 +97,19 @@ def prepare(folder: Path, scenario: Scenario) -> None:
     (root / "data/big.bin").write_bytes(FILES["data/big.bin"])
     add(repo, [""])
     repo.close()
+    if scenario.name in ("gc", "empty"):
+        for path, data in GARBAGE.items():
+            (root / path).write_bytes(data)
+        add(repo, [""])
+        remove(repo, list(GARBAGE), delete=True)
+    if scenario.name == "empty":
+        carry_out(repo, ALL)
+        # What the trash holds and is needed again must come back before the rest goes.
+        text = {path: repo.storage.read(path) for path in ("data/big.bin.dvs", "data/a.csv.dvs", "dvs.lock")}
+        remove(repo, ["data/big.bin", "data/a.csv"])
+        carry_out(repo, ALL)
+        for path, data in text.items():  # as git would bring them back
+            repo.storage.write(path, data)
     if scenario.name in ("get", "rollback"):
         (root / "b.csv").write_bytes(b"edited and saved nowhere\n")
         (root / "data/a.csv").unlink()
@@ -109,8 +138,10 @@ def working(folder: Path) -> dict[str, bytes]:
 
 def stores(folder: Path, repo: DvsRepo) -> list[PackedObjects]:
     places = [folder / name for name in ("remote", "filled") if (folder / name).is_dir()]
+    names = [f"trash/{name}" for name in trash.names(repo.objects.storage)]
+    thrown = [PackedObjects(repo.objects.storage, folder / "scratch", name) for name in names]
     more = [PackedObjects(LocalStorage(place, state=folder / "other"), folder / "scratch") for place in places]
-    return [repo.objects, repo.cache, *more]
+    return [repo.objects, repo.cache, *more, *thrown]
 
 
 def holds(kept: list[PackedObjects], oid: str) -> bool:
@@ -164,8 +195,16 @@ def test_killed_before_any_call_loses_nothing(tmp_path: Path, scenario: Scenario
             assert holds(kept, file.sidecar.oid), f"{point}: {file.path} names an object that is nowhere"
         for entry in repo.manifest().entries.values():
             assert holds(kept, entry.oid), f"{point}: the manifest's {entry.path} names an object that is nowhere"
+        if scenario.name == "gc":
+            for path, data in GARBAGE.items():
+                assert holds(kept, bytes_oid(data)), f"{point}: {path} was collected and is not in the trash"
+        if scenario.name in ("gc", "repack"):
+            for file in tracked_now(repo):
+                repo.objects.verify(file.sidecar.oid)
         bad = [problem for problem in repo.audit_log.verify()[1] if problem.kind not in ("damaged", "cut")]
         assert bad == [], str(point)
+        for store in kept:
+            store.close()
         repo.close()
         again(folder, scenario)
         assert result(folder) == wanted, str(point)
@@ -178,7 +217,7 @@ def test_killed_before_any_call_loses_nothing(tmp_path: Path, scenario: Scenario
 def again(folder: Path, scenario: Scenario) -> None:
     """Give the same command again where it has not come to its end; what is done already says so, and is left alone."""
 
-    from resources.dvs.edit import move, remove
+    from resources.dvs.edit import move
     from resources.dvs.history import rollback
     from resources.dvs.restore import get
     from resources.dvs.sync import pull, push
@@ -204,6 +243,12 @@ def again(folder: Path, scenario: Scenario) -> None:
             get(repo, [], rescue=True)
     elif scenario.name == "push":
         assert not push(repo, ["data/a.csv", "b.csv"], remote=str(folder / "remote")).failed
+    elif scenario.name in ("gc", "empty"):
+        carry_out(repo, ALL, keep_trash=0.0 if scenario.name == "empty" else 3600.0)
+        names = {oid for oid, _ in repo.objects.list()}
+        assert names == {file.sidecar.oid for file in tracked_now(repo)}
+    elif scenario.name == "repack":
+        assert repack(repo, "packed").damaged == ()
     else:
         assert not pull(repo, remote=str(folder / "filled")).failed
     repo.close()

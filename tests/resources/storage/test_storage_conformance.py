@@ -275,6 +275,17 @@ def test_add_replaces_a_torn_object(storage: Storage) -> None:
     assert storage.read("o/1") == b"object"
 
 
+def test_move_gives_another_name_and_replaces_what_lies_there(storage: Storage) -> None:
+    storage.add("a/b/one", b"one", oid=bytes_oid(b"one"))
+    storage.write("c/two", b"two")
+    assert storage.move("a/b/one", "trash/new/one") is True
+    assert storage.move("a/b/one", "c/two") is False
+    assert storage.move("none/at/all", "c/two") is False
+    assert content(storage) == {"trash/new/one": b"one", "c/two": b"two"}
+    assert storage.move("trash/new/one", "c/two") is True
+    assert content(storage) == {"c/two": b"one"}
+
+
 def test_fetch_copies_to_a_local_path(storage: Storage, tmp_path: Path) -> None:
     data = b"0123456789" * 300_000
     storage.write("big", data)
