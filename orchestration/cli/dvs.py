@@ -30,6 +30,7 @@ LAZY: dict[str, str] = {
     "diff": "orchestration.cli.dvs_explain:diff",
     "why": "orchestration.cli.dvs_explain:why",
     "report": "orchestration.cli.dvs_report:report",
+    "import-dvs": "orchestration.cli.dvs_import:import_dvs",
     "import-dvc": "orchestration.cli.dvs_import:import_dvc",
     "import-lfs": "orchestration.cli.dvs_import:import_lfs",
     "merge-repo": "orchestration.cli.dvs_import:merge_repo",

@@ -8,6 +8,7 @@ import click
 
 from orchestration.cli.app import App, command, pass_app
 from orchestration.cli.dvs_stores import dry_run_option, here, message_option, opened_repo, show_report, store_option
+from schemas.errors import UsageError
 
 prefix_option = click.option("--prefix", "-p", metavar="FOLDER", default="", help="Bring the files in below this folder.")
 conflict_option = click.option(
@@ -54,6 +55,64 @@ def merge_repo(
                     verify=verify,
                     dry_run=dry_run,
                     message=message or "",
+                    progress=bar.advance,
+                )
+        finally:
+            other.close()
+        return show_report(app, report)
+
+
+@command("import-dvs")
+@click.argument("source", metavar="[SRC]", type=click.Path(), default=".")
+@prefix_option
+@conflict_option
+@click.option(
+    "--remove-old", is_flag=True, help="In place: remove the objects under their old names, once they lie under the new ones."
+)
+@message_option
+@dry_run_option
+@store_option
+@pass_app
+def import_dvs(
+    app: App,
+    source: str,
+    prefix: str,
+    conflict: str,
+    remove_old: bool,
+    message: str | None,
+    dry_run: bool,
+    store: str | None,
+) -> int:
+    """Turn a repository of another generation of DVS into what is written here, or bring one in from the folder SRC.
+
+    In place (SRC is this repository): sidecars move out of .dvs/ to their files, the configuration loses [backend], dvs.lock and
+    .gitignore name every file, objects are copied to their new names. From elsewhere: as merge-repo, and the audit log comes too.
+    """
+    from resources.dvs.import_dvs import convert
+    from resources.dvs.import_dvs import import_dvs as run
+    from resources.dvs.incoming import OnConflict, check_source, same_folder
+    from resources.dvs.merge_repo import open_source
+
+    with opened_repo(app, store) as repo:
+        if not dry_run:
+            repo.require_reason(message)
+        folder = here(app) / source
+        if repo.folder is not None and same_folder(check_source(folder), repo.folder):
+            if prefix:
+                raise UsageError("a repository is converted where it is", rule="usage", fix="leave --prefix away")
+            with app.progress("converting") as bar:
+                report = convert(repo, remove_old=remove_old, message=message or "", dry_run=dry_run, progress=bar.advance)
+            return show_report(app, report)
+        other = open_source(repo, folder)
+        try:
+            with app.progress("importing") as bar:
+                report = run(
+                    repo,
+                    other,
+                    prefix=prefix,
+                    conflict=OnConflict(conflict),
+                    message=message or "",
+                    dry_run=dry_run,
                     progress=bar.advance,
                 )
         finally:

@@ -68,12 +68,14 @@ def merge_repo(
     message: str = "",
     operation: str = "merge",
     progress: Callable[[str], None] | None = None,
+    before: Callable[[], None] = lambda: None,
 ) -> Report:
     """Track here what another repository tracks, below the folder `prefix`. One row per file of the source.
 
     Sidecars keep their spelling and what they say; objects that the storage lacks are copied, each verified on the way, with the
     modes and the group of this repository; `verify` also reads again those that it holds. With ABORT any clash, and always a
     sidecar that cannot be read or an object that the source lacks, means that nothing is written: the rows say all of them.
+    `before` is called when nothing is in the way any more, before any text is written.
     Raises HeadwaterError for what concerns everything.
     """
     merging = _Merge(repo, source, check_prefix(prefix), progress)
@@ -93,6 +95,7 @@ def merge_repo(
             merging.rows += [one.row(Outcome.ERROR, errors[one.oid]) for one in made.fresh + made.present if one.oid in errors]
             return _told(report, merging, made, refused=True)
         if needs_writing(repo, made):
+            before()
             said = message or f"merged from {source.folder.name if source.folder else 'elsewhere'}"
             base_url = source.manifest().base_url
             report.state = write(repo, made, operation=operation, message=said, reason=said, base_url=base_url)
