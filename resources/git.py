@@ -71,6 +71,21 @@ class Git:
         answer = self._run(["check-ignore", "-z", "--stdin"], stdin=_nul(wanted), allowed=(0, 1))
         return set(_split(answer))
 
+    def ignored_by(self, paths: Iterable[str]) -> dict[str, tuple[str, int, str]]:
+        """Path -> (file, line, pattern) that hides it, tracked or not; a file below the top level is relative to it."""
+        wanted = [path for path in paths if path]
+        if not wanted:
+            return {}
+        answer = self._run(["check-ignore", "--no-index", "-v", "-z", "--stdin"], stdin=_nul(wanted), allowed=(0, 1))
+        fields = [os.fsdecode(part) for part in answer.split(b"\0")[:-1]]
+        found = zip(fields[::4], fields[1::4], fields[2::4], fields[3::4], strict=True)
+        return {path: (source, int(line), pattern) for source, line, pattern, path in found if not pattern.startswith("!")}
+
+    def attribute(self, name: str, path: str) -> str | None:
+        """The value of an attribute of a path (`gitattributes`), None where none is given."""
+        answer = self._run(["check-attr", "-z", name, "--", path]).decode("utf-8", "surrogateescape").split("\0")
+        return None if len(answer) < 3 or answer[2] in ("unspecified", "unset") else answer[2]
+
     def tracked(self, paths: Iterable[str]) -> set[str]:
         """Those of `paths` (files) that are in the index."""
         wanted = list(paths)

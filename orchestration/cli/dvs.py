@@ -18,6 +18,7 @@ LAZY: dict[str, str] = {
     "push": "orchestration.cli.dvs_sync:push",
     "pull": "orchestration.cli.dvs_sync:pull",
     "sync": "orchestration.cli.dvs_sync:sync",
+    "doctor": "orchestration.cli.dvs_doctor:doctor",
     "verify": "orchestration.cli.dvs_keep:verify",
     "audit": "orchestration.cli.dvs_keep:audit",
     "gc": "orchestration.cli.dvs_gc:gc",

@@ -6,6 +6,7 @@ The sidecars are the truth about the working tree: where the manifest says other
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -52,8 +53,12 @@ class Text:
 
 def text_findings(storage: Storage, root: str) -> list[Finding]:
     """Every finding of the repository in the folder `root` of a storage, sorted by place."""
-    text = read_text(storage, root)
-    return sorted([*text.problems, *_weak(root, text), *_paths(root, text), *_drift(root, text)])
+    return sorted(findings_of(root, read_text(storage, root)))
+
+
+def findings_of(root: str, text: Text) -> list[Finding]:
+    """Every finding of a text that was read."""
+    return [*text.problems, *_weak(root, text), *_paths(root, text), *_drift(root, text)]
 
 
 def repairs(storage: Storage, root: str, findings: Sequence[Finding]) -> list[Change]:
@@ -141,11 +146,8 @@ def _read_sidecars(storage: Storage, root: str, data_path: str, paths: Sequence[
             text.unread.add(data_path)
             continue
         read[sidecars.format_of(inside)] = (inside, held)
-        digits = held.oid.partition(":")[2].encode()
-        if digits not in data:
-            text.problems.append(
-                found(UPPER_CASE, path, "the checksum holds capital letters", fix=f"add {data_path} again, which writes it anew")
-            )
+        if held.oid.partition(":")[2].encode() not in data:
+            text.problems.append(_capital(path, data, held.oid.partition(":")[2]))
     if len(read) == 2 and not read[SidecarFormat.TOML][1].says_the_same(read[SidecarFormat.JSON][1]):
         inside = read[SidecarFormat.JSON][0]
         text.problems.append(
@@ -159,6 +161,18 @@ def _read_sidecars(storage: Storage, root: str, data_path: str, paths: Sequence[
     chosen = read.get(SidecarFormat.TOML) or read.get(SidecarFormat.JSON)
     if chosen is not None:
         text.tracked[data_path] = chosen
+
+
+def _capital(path: str, data: bytes, digits: str) -> Finding:
+    """The finding about a checksum that holds capital letters, with where it stands and how it should."""
+    text = data.decode("utf-8", "replace").removeprefix("\ufeff")
+    match = re.search(digits, text, re.IGNORECASE)
+    message, fix = "the checksum holds capital letters", "write it in lower case: `headwater check --fix` does"
+    if match is None:
+        return found(UPPER_CASE, path, message, fix="add the file again, which writes it anew")
+    at = match.start()
+    line, column = text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
+    return found(UPPER_CASE, path, message, line=line, column=column, fix=fix, value=match[0], replacement=digits)
 
 
 def _weak(root: str, text: Text) -> Iterator[Finding]:

@@ -1,0 +1,504 @@
+"""What is wrong with a repository of versioned data beyond its text, and the repairs that are safe: what git hides and tracks of
+it, where its storage lies, what its clone remembers, which of its objects are nowhere.
+
+What is wrong inside the text is found in `resources.dvs.findings`. Data files are never read here, objects only looked up.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from resources.dvs.findings import Text, findings_of, read_text
+from resources.dvs.findings import repairs as manifest_repairs
+from resources.dvs.gitignore import pattern
+from resources.dvs.init import MERGE_LINE, storage_place
+from resources.git import Git, top_level
+from resources.storage.base import ABSENT, Change, Expect, Storage
+from schemas.dvs import config as configs
+from schemas.dvs import manifest, sidecar
+from schemas.dvs import state as states
+from schemas.errors import HeadwaterError, InvalidText
+from schemas.findings import Finding, Severity, found, rule
+from schemas.oid import bytes_oid
+
+if TYPE_CHECKING:
+    from resources.dvs.repo import DvsRepo
+
+SIDECAR_IGNORED = rule("dvs-sidecar-ignored", Severity.ERROR, "Git is told to ignore no sidecar: sidecars are what is committed.")
+DATA_IN_GIT = rule("dvs-data-in-git", Severity.ERROR, "Git tracks no file that is versioned here.")
+DATA_NOT_IGNORED = rule("dvs-data-not-ignored", Severity.WARNING, "Git is told to ignore every versioned file.")
+TWICE = rule("dvs-sidecar-twice", Severity.INFO, "A versioned file has one sidecar.")
+INSIDE = rule("dvs-storage-inside", Severity.ERROR, "The storage lies outside of the repository.")
+ATTRIBUTE = rule("dvs-merge-attribute", Severity.WARNING, "Git is told to merge dvs.lock file by file.")
+DRIVER = rule("dvs-merge-driver", Severity.INFO, "Git in this clone knows the driver that merges dvs.lock.")
+CLONE_STATE = rule("dvs-clone-state", Severity.ERROR, "Git keeps away from the clone's own folder .dvs, which may hold a token.")
+MISSING = rule("dvs-object-missing", Severity.ERROR, "A place is known that holds the object of every versioned file.")
+ELSEWHERE = rule("dvs-object-elsewhere", Severity.INFO, "The storage or the cache holds the object of every versioned file.")
+STATE = rule("dvs-state-damaged", Severity.WARNING, "What the clone remembers of its states can be read.")
+
+GIT_RULES: Final = frozenset({SIDECAR_IGNORED.id, DATA_IN_GIT.id, DATA_NOT_IGNORED.id, ATTRIBUTE.id, DRIVER.id, CLONE_STATE.id})
+MERGE_DRIVER: Final = ("merge.dvs-lock.driver", "headwater dvs merge-driver %O %A %B %P")
+_MERGE_NAME: Final = ("merge.dvs-lock.name", "merge manifests of versioned data file by file")
+_MOST: Final = 1_000
+"""So many files of one rule are named one by one."""
+_IGNORE: Final = ".gitignore"
+_ATTRIBUTES: Final = ".gitattributes"
+_CLONE: Final = ".dvs"
+_LIMIT: Final = 1 << 30
+
+
+def findings(storage: Storage, root: str, *, git: bool = True) -> list[Finding]:
+    """Everything that is wrong with the text of the repository in the folder `root` of a storage, sorted by place.
+
+    With `git` also what the checkout around it says about the files; neither objects nor the clone's own folder are looked at.
+    """
+    text = read_text(storage, root)
+    made = [*findings_of(root, text), *_twice(storage, root, text), *_inside(storage, root, text)]
+    if git:
+        side = _side(storage, root)
+        if side is not None:
+            made += side.findings(text)
+    return sorted(made)
+
+
+def clone_findings(repo: DvsRepo, *, objects: bool = True) -> list[Finding]:
+    """What is wrong with what this clone remembers, and with `objects` which of them it cannot find; sorted by place."""
+    made = list(_state(repo))
+    if objects and _has_manifest(repo):
+        made += _objects(repo)
+    return sorted(made)
+
+
+# text
+
+
+def _twice(storage: Storage, root: str, text: Text) -> Iterator[Finding]:
+    for inside, other in _twins(storage, root, text):
+        held = _sidecar(storage, _below(root, other))
+        chosen = text.tracked[inside][1]
+        if held is not None and held.says_the_same(chosen):
+            message = f"{text.tracked[inside][0]} says the same and is the one that counts"
+            yield found(TWICE, _below(root, other), message, fix="remove this one; `headwater dvs doctor --fix` does")
+
+
+def _twins(storage: Storage, root: str, text: Text) -> Iterator[tuple[str, str]]:
+    """(data path, path of its JSON sidecar) of the files that have a TOML sidecar too."""
+    for inside, (place, _said) in text.tracked.items():
+        if place.endswith(sidecar.TOML_SUFFIX):
+            other = place.removesuffix(sidecar.TOML_SUFFIX) + sidecar.JSON_SUFFIX
+            if storage.stat(_below(root, other)) is not None:
+                yield inside, other
+
+
+def _sidecar(storage: Storage, path: str) -> sidecar.Sidecar | None:
+    try:
+        return sidecar.read_sidecar(storage.read(path, limit=sidecar.LIMITS.size), path)
+    except (HeadwaterError, OSError):
+        return None
+
+
+def _inside(storage: Storage, root: str, text: Text) -> Iterator[Finding]:
+    if text.config is None or storage.local_root is None:
+        return
+    try:
+        place = storage_place(storage, root, text.config.storage_dir)
+    except HeadwaterError:
+        return
+    folder = Path(os.path.realpath(storage.local_root / root))
+    if not isinstance(place, Path):
+        return
+    real = Path(os.path.realpath(place))
+    if real != folder and folder not in real.parents:
+        return
+    path = next(_below(root, name) for name in configs.FILES if storage.stat(_below(root, name)) is not None)
+    line = column = None
+    try:
+        document = configs.document_of(storage.read(path), path)
+        line, column = document.position(("backend", "path") if text.config.generation == 3 else ("storage_dir",))
+    except (InvalidText, KeyError):
+        pass
+    fix = "move it out of the repository, then `headwater dvs config set storage_dir PATH`"
+    yield found(INSIDE, path, "the storage lies inside the repository: its objects would be taken for data", line=line,
+                column=column, fix=fix, value=text.config.storage_dir)  # fmt: skip
+
+
+# git
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """The git checkout around a repository. `lead` is before every path of the repository in git."""
+
+    storage: Storage
+    root: str
+    git: Git
+    lead: str
+
+    def findings(self, text: Text) -> Iterator[Finding]:
+        tracked = self.git.tracked_below([self.lead.rstrip("/")])
+        yield from self._sidecars(text)
+        yield from self._data(text, tracked)
+        yield from self._clone_state(text, tracked)
+        if text.tracked or text.manifest_oid is not ABSENT:
+            yield from self._merging()
+
+    def _sidecars(self, text: Text) -> Iterator[Finding]:
+        """One finding per pattern that hides sidecars, where it stands."""
+        places = {self.lead + place: place for place, _said in text.tracked.values()}
+        by_pattern: dict[tuple[str, int, str], list[str]] = {}
+        for path, place in self.git.ignored_by(places).items():
+            by_pattern.setdefault(place, []).append(places[path])
+        for (source, line, hiding), hidden in sorted(by_pattern.items()):
+            shown = ", ".join(sorted(hidden)[:3]) + (", …" if len(hidden) > 3 else "")
+            many = f"{len(hidden):,} sidecars" if len(hidden) > 1 else "a sidecar"
+            message = f"the pattern {hiding!r} hides {many} from git: {shown}"
+            fix = "take the pattern out, or add `!*.dvs` and `!*.dvs.toml` behind it"
+            inside = self.inside(source)
+            if inside is None:
+                message, inside = f"{message} (line {line} of {source})", _below(self.root, sorted(hidden)[0])
+                yield found(SIDECAR_IGNORED, inside, message, fix=fix, value=hiding)
+            else:
+                yield found(SIDECAR_IGNORED, inside, message, line=line, fix=fix, value=hiding)
+
+    def _data(self, text: Text, tracked: set[str]) -> Iterator[Finding]:
+        paths = sorted(text.tracked)
+        in_git = [path for path in paths if self.lead + path in tracked]
+        for path, more in _some(in_git):
+            message = f"git tracks {path}, which is versioned here" if not more else f"git tracks {more:,} more versioned files"
+            yield found(DATA_IN_GIT, _below(self.root, path), message, fix=f"git rm --cached -- {_quoted(self.lead + path)}")
+        rest = {self.lead + path: path for path in paths if self.lead + path not in tracked}
+        hidden = self.git.ignored(rest)
+        open_paths = sorted(path for full, path in rest.items() if full not in hidden)
+        for path, more in _some(open_paths):
+            message = f"git does not ignore {path}" if not more else f"git does not ignore {more:,} more versioned files"
+            fix = "`headwater dvs doctor --fix` puts it into .gitignore"
+            yield found(DATA_NOT_IGNORED, _below(self.root, path), message, fix=fix)
+
+    def _clone_state(self, text: Text, tracked: set[str]) -> Iterator[Finding]:
+        """The clone's folder; in the third generation it holds the sidecars, which git tracks."""
+        mirror = text.config.metadata_folder if text.config is not None else None
+        if mirror == _CLONE:
+            return
+        held = sorted(path for path in tracked if path.startswith(f"{self.lead}{_CLONE}/"))
+        if held:
+            fix = f"git rm -r --cached -- {_quoted(self.lead + _CLONE)}; if it held a token, revoke it"
+            message = f"git tracks {len(held):,} files of the clone's own folder"
+            yield found(CLONE_STATE, _below(self.root, held[0][len(self.lead) :]), message, fix=fix)
+        elif not self.git.ignored([f"{self.lead}{_CLONE}/config.toml"]):
+            message, fix = "git does not ignore the clone's own folder", "`headwater dvs doctor --fix` puts it into .gitignore"
+            yield found(CLONE_STATE, _below(self.root, _IGNORE), message, fix=fix, value=f"/{_CLONE}/")
+
+    def _merging(self) -> Iterator[Finding]:
+        if self.git.attribute("merge", self.lead + manifest.FILE) != "dvs-lock":
+            message = "git merges dvs.lock line by line, so that two branches that add files conflict"
+            fix = f"write `{MERGE_LINE}` into it; `headwater dvs doctor --fix` does"
+            yield found(ATTRIBUTE, _below(self.root, _ATTRIBUTES), message, fix=fix)
+        elif self.git.config_get(MERGE_DRIVER[0]) is None:
+            message = "git in this clone does not know the driver that merges dvs.lock"
+            yield found(DRIVER, _below(self.root, _ATTRIBUTES), message, fix="`headwater git setup` installs it")
+
+    def inside(self, source: str) -> str | None:
+        """A file that git names as a path of the storage; None where it lies outside of it."""
+        full = Path(os.path.normpath(self.git.root / source))
+        above = self.storage.local_root
+        if above is None:
+            return None
+        for top in (above, above.resolve()):
+            if full.is_relative_to(top) and ".git" not in full.relative_to(top).parts:
+                return full.relative_to(top).as_posix()
+        return None
+
+
+def _side(storage: Storage, root: str) -> _Side | None:
+    if storage.local_root is None:
+        return None
+    folder = storage.local_root / root
+    top = top_level(folder)
+    if top is None:
+        return None
+    inside = folder.resolve().relative_to(top.resolve()).as_posix()
+    return _Side(storage, root, Git(top), "" if inside == "." else f"{inside}/")
+
+
+# the clone
+
+
+def _has_manifest(repo: DvsRepo) -> bool:
+    """Whether the manifest can be read; where it cannot, that is found in the text."""
+    try:
+        repo.manifest()
+    except HeadwaterError:
+        return False
+    return True
+
+
+def _state(repo: DvsRepo) -> Iterator[Finding]:
+    records, problems = repo.log()
+    fix = "`headwater dvs doctor --fix` takes it out; the bytes are kept beside it"
+    for problem in problems:
+        yield found(STATE, repo.path(states.LOG), problem.message, line=problem.line, fix=fix)
+    mend = "`headwater dvs doctor --fix` sets it to the newest state that can be read"
+    try:
+        head = repo.head()
+    except HeadwaterError as error:
+        yield found(STATE, repo.path(states.HEAD), error.message, fix=mend)
+        return
+    if head is None:
+        if records:
+            yield found(STATE, repo.path(states.HEAD), "there is a log, and no present state", fix=mend)
+        return
+    try:
+        repo.snapshot(head)
+    except HeadwaterError as error:
+        yield found(STATE, repo.path(states.HEAD), f"the present state is of no use: {error.message}", fix=mend)
+        return
+    newest = _newest(repo, records)
+    if newest is not None and newest != head:
+        yield found(STATE, repo.path(states.HEAD), "the last operation of the log led to another state", fix=mend)
+
+
+def _objects(repo: DvsRepo) -> Iterator[Finding]:
+    """The objects that neither storage nor cache hold: an error where no remote was proved to either."""
+    from resources.dvs.scrub import named_objects
+    from resources.remotes.ledger import Ledger
+
+    named = named_objects(repo)
+    missing = named.keys() - repo.objects.present(named)
+    missing -= repo.cache.present(missing) if missing else set()
+    if not missing:
+        return
+    proofs = Ledger(repo.local / "ledger.db").anywhere(missing)
+    lying = _lying(repo, missing)
+    for oid, more in _some(sorted(missing - proofs.keys(), key=lambda oid: named[oid])):
+        paths = named[oid]
+        if more:
+            message = f"of {more:,} more objects no place is known either"
+        else:
+            message = f"no place is known that holds {oid}, the bytes of {', '.join(paths[:3])}{', …' if len(paths) > 3 else ''}"
+        fix = (
+            "its bytes lie in the working tree: add it again"
+            if oid in lying
+            else "`headwater dvs pull`, or take them from a backup"
+        )
+        yield found(MISSING, repo.path(paths[0]), message, fix=fix)
+    for oid, more in _some(sorted(missing & proofs.keys(), key=lambda oid: named[oid])):
+        message = f"only {proofs[oid][0]} holds {oid}" if not more else f"of {more:,} more objects only remotes hold the bytes"
+        yield found(ELSEWHERE, repo.path(named[oid][0]), message, fix="`headwater dvs pull` fetches it")
+
+
+def _lying(repo: DvsRepo, oids: set[str]) -> set[str]:
+    """Those of the oids whose bytes are a tracked file of the working tree now."""
+    from resources.dvs.working import scan
+
+    if repo.folder is None:
+        return set()
+    return {file.actual for file in scan(repo).files if file.actual is not None} & oids
+
+
+# repairs
+
+
+@dataclass(slots=True)
+class Repairs:
+    """What `--fix` would do: changes of files with what they hold now, settings of git in this clone, a line for each step."""
+
+    changes: list[Change] = field(default_factory=list)
+    before: dict[str, bytes] = field(default_factory=dict)
+    settings: list[tuple[str, str]] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.changes or self.settings)
+
+
+def repairs(storage: Storage, root: str, wanted: Sequence[Finding], repo: DvsRepo | None = None) -> Repairs:
+    """The safe repairs of those findings: nothing that is data is touched, no sidecar's meaning, no tracked file of git.
+
+    Patterns that hide only sidecars go, those that hide more get exceptions; data and the clone's folder are ignored; manifest
+    and sidecars agree; a second sidecar that says the same goes; dvs.lock is merged by its driver. With `repo` the clone's log
+    loses the lines that cannot be read (they are kept beside it), and its HEAD names a state.
+    """
+    made = Repairs()
+    rules = {one.rule for one in wanted}
+    for change in manifest_repairs(storage, root, wanted):
+        _take(storage, made, change, "bring dvs.lock in step with the sidecars")
+    _mend_text(storage, root, made, wanted)
+    if TWICE.id in rules:
+        for one in wanted:
+            if one.rule == TWICE.id:
+                data = storage.read(one.path)
+                _take(storage, made, Change(one.path, None, bytes_oid(data)), f"remove {one.path}: it says what the other does")
+    if rules & {ATTRIBUTE.id, DRIVER.id}:
+        side = _side(storage, root)
+        if side is not None and side.git.config_get(MERGE_DRIVER[0]) is None:
+            made.settings += [_MERGE_NAME, MERGE_DRIVER]
+            made.lines.append("tell git in this clone how dvs.lock is merged")
+    if repo is not None and STATE.id in rules:
+        _mend_state(repo, made)
+    return made
+
+
+def _mend_text(storage: Storage, root: str, made: Repairs, wanted: Sequence[Finding]) -> None:
+    """The changes of `.gitignore` and `.gitattributes` files, one for each."""
+    edits = _Edits(storage)
+    lead = f"{root}/" if root else ""
+    for one in wanted:
+        if one.rule == SIDECAR_IGNORED.id and one.line is not None and one.value is not None:
+            _show_sidecars(edits, one)
+        elif one.rule == DATA_NOT_IGNORED.id:
+            for path in _not_ignored(storage, root) if "more versioned files" in one.message else [one.path[len(lead) :]]:
+                above, _, name = path.rpartition("/")
+                edits.add(_below(root, f"{above}/{_IGNORE}" if above else _IGNORE), pattern(name))
+        elif one.rule == CLONE_STATE.id and one.value is not None:
+            edits.add(one.path, one.value)
+        elif one.rule == ATTRIBUTE.id:
+            edits.add(one.path, MERGE_LINE)
+    for change, said in edits.changes():
+        _take(storage, made, change, said)
+
+
+def set_in_git(storage: Storage, root: str, settings: Iterable[tuple[str, str]]) -> None:
+    """Set settings of git in this clone."""
+    side = _side(storage, root)
+    if side is not None:
+        for name, value in settings:
+            side.git.config_set(name, value)
+
+
+def _not_ignored(storage: Storage, root: str) -> list[str]:
+    """Every versioned file that git neither ignores nor tracks: a finding names only the first thousand."""
+    side = _side(storage, root)
+    if side is None:
+        return []
+    paths = {side.lead + path: path for path in read_text(storage, root).tracked}
+    shown = paths.keys() - side.git.ignored(paths) - side.git.tracked_below([side.lead.rstrip("/")])
+    return sorted(paths[full] for full in shown)
+
+
+def _show_sidecars(edits: _Edits, one: Finding) -> None:
+    """Take a pattern out that names sidecars alone; let sidecars through behind one that hides more. One that hides whole folders
+    stays: git does not look into them, whatever stands behind it."""
+    assert one.line is not None
+    assert one.value is not None
+    if one.value.rstrip().endswith((sidecar.JSON_SUFFIX, sidecar.TOML_SUFFIX, "*.dvs*")):
+        edits.remove(one.path, one.line, one.value)
+    elif not one.value.endswith("/") and "*" in one.value.rpartition("/")[2]:
+        edits.add(one.path, f"!*{sidecar.JSON_SUFFIX}")
+        edits.add(one.path, f"!*{sidecar.TOML_SUFFIX}")
+
+
+class _Edits:
+    """Lines that files lose and get."""
+
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
+        self.added: dict[str, dict[str, None]] = {}
+        self.removed: dict[str, dict[int, str]] = {}
+
+    def add(self, path: str, line: str) -> None:
+        """Let a file end in this line, if it does not hold it."""
+        self.added.setdefault(path, {})[line] = None
+
+    def remove(self, path: str, number: int, line: str) -> None:
+        """Take a line out, if it still stands at that place."""
+        self.removed.setdefault(path, {})[number] = line
+
+    def changes(self) -> Iterator[tuple[Change, str]]:
+        """Each file that changes, with what is done to it."""
+        for path in sorted({*self.added, *self.removed}):
+            data: bytes | None
+            try:
+                data = self.storage.read(path)
+            except FileNotFoundError:
+                data = None
+            text = (data or b"").decode("utf-8", "surrogateescape")
+            newline = "\r\n" if "\r\n" in text else "\n"
+            gone = self.removed.get(path, {})
+            lines = [line for number, line in enumerate(text.splitlines(), 1) if line.rstrip() != gone.get(number, "\0").rstrip()]
+            new = [line for line in self.added.get(path, {}) if line not in lines]
+            if not new and len(lines) == len(text.splitlines()):
+                continue
+            after = newline.join([*lines, *new, ""]).encode("utf-8", "surrogateescape")
+            expect: Expect = ABSENT if data is None else bytes_oid(data)
+            parts = [f"{len(new):,} lines" if len(new) > 1 else f"`{new[0]}`"] if new else []
+            said = f"add {parts[0]} to {path}" if new else f"take {', '.join(f'`{one}`' for one in gone.values())} out of {path}"
+            yield Change(path, after or None, expect), said
+
+
+def _mend_state(repo: DvsRepo, made: Repairs) -> None:
+    records, problems = repo.log()
+    data = repo.read(states.LOG, limit=_LIMIT) or b""
+    if problems:
+        bad = {problem.line for problem in problems}
+        lines = data.split(b"\n")
+        kept = b"".join(line + b"\n" for number, line in enumerate(lines, 1) if number not in bad and line.strip())
+        lost = b"".join(line + b"\n" for number, line in enumerate(lines, 1) if number in bad)
+        beside = f"{states.LOG}.damaged"
+        held = repo.read(beside, limit=_LIMIT)
+        expect: Expect = ABSENT if held is None else bytes_oid(held)
+        path = repo.path(states.LOG)
+        _take(
+            repo.storage, made, Change(repo.path(beside), (held or b"") + lost, expect), f"keep what cannot be read in {beside}"
+        )
+        _take(repo.storage, made, Change(path, kept, bytes_oid(data)), f"take {len(bad):,} damaged lines out of the log")
+    good = _newest(repo, records)
+    held = repo.read(states.HEAD)
+    wanted = f"{good}\n".encode() if good is not None else None
+    if held != wanted and (good is not None or not _usable_head(repo)):
+        expect = ABSENT if held is None else bytes_oid(held)
+        said = "let HEAD name the newest state that can be read" if wanted else "forget HEAD: no state can be read"
+        _take(repo.storage, made, Change(repo.path(states.HEAD), wanted, expect), said)
+
+
+def _newest(repo: DvsRepo, records: Sequence[states.LogRecord]) -> str | None:
+    """The state that the last operation led to whose state can be read."""
+    return next((record.new for record in reversed(records) if _readable(repo, record.new)), None)
+
+
+def _usable_head(repo: DvsRepo) -> bool:
+    try:
+        head = repo.head()
+    except HeadwaterError:
+        return False
+    return head is None or _readable(repo, head)
+
+
+def _readable(repo: DvsRepo, state_id: str) -> bool:
+    try:
+        repo.snapshot(state_id)
+    except HeadwaterError:
+        return False
+    return True
+
+
+def _take(storage: Storage, made: Repairs, change: Change, said: str) -> None:
+    if storage.stat(change.path) is not None:
+        made.before[change.path] = storage.read(change.path)
+    made.changes.append(change)
+    made.lines.append(said)
+
+
+# words
+
+
+def _some(names: Iterable[str]) -> Iterator[tuple[str, int]]:
+    """(name, 0) of the first thousand; (the next, how many there are of these) where there are more."""
+    listed = list(names)
+    for name in listed[:_MOST]:
+        yield name, 0
+    if len(listed) > _MOST:
+        yield listed[_MOST], len(listed) - _MOST
+
+
+def _quoted(path: str) -> str:
+    import shlex
+
+    return shlex.quote(path)
+
+
+def _below(root: str, name: str) -> str:
+    return f"{root}/{name}" if root and name else name or root
