@@ -47,6 +47,7 @@ def test_repairs_are_shown_and_agreed_to_and_the_state_follows(root: Path, run: 
     git(root, "config", "merge.dvs-lock.driver", "x")
     (root / ".gitignore").write_text("*.dvs\n" + (root / ".gitignore").read_text())
     (root / "dvs.lock").write_text('{"version": 1, "entries": []}')
+    (root / "a.csv.dvs").write_text((root / "a.csv.dvs").read_text().replace('"message": ""', '"message": "by hand"'))
     ran = run("dvs", "doctor", "--json")
     assert (ran.code, sorted(rules(ran))) == (3, ["dvs-drift", "dvs-sidecar-ignored"])
     assert run("dvs", "doctor", "--fix").code != 0
