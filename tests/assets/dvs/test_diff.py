@@ -133,6 +133,14 @@ def test_the_delimiter_and_the_writing_mean_nothing(diff: Any) -> None:
     assert made.changed + made.added == 1
 
 
+def test_types_are_those_of_every_value(diff: Any) -> None:
+    late = "id,a,b\n" + "".join(f"{number},,{number}\n" for number in range(1_500))
+    made = diff("id,a,b\n1,x,y\n", late + "1500,7,2026-01-02\n")
+    assert {one.column: one.after for one in made.schema} == {"a": "integer"}
+    made = diff("id,a,b\n1,x,y\n", late + "1500,1.5,\n")
+    assert {one.column: one.after for one in made.schema} == {"a": "number", "b": "integer"}
+
+
 def test_quotes_line_feeds_and_equal_names(diff: Any) -> None:
     made = diff('id,"a, b",x,x\n1,"p\nq",1,2\n', 'id,"a, b",x,x\n1,"p\nr",1,3\n')
     assert made.columns == {"a, b": 1, "x (2)": 1}
