@@ -104,6 +104,12 @@ class Git:
             wanted = []
         return set(_split(self._run(["--literal-pathspecs", "ls-files", "-z", "--cached", "--", *wanted])))
 
+    def untracked(self, folder: str = "") -> set[str]:
+        """The files of the working tree below a folder that git neither tracks nor ignores: what `git add` would take."""
+        below = [folder.rstrip("/")] if folder.strip("/") else []
+        words = ["--literal-pathspecs", "ls-files", "-z", "--others", "--exclude-standard", "--", *below]
+        return set(_split(self._run(words)))
+
     def files(self, revision: str, folder: str = "") -> list[str]:
         """The paths of all files below `folder` at `revision`."""
         self._check_revision(revision)

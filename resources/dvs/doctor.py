@@ -170,13 +170,16 @@ class _Side:
         for path, more in _some(in_git):
             message = f"git tracks {path}, which is versioned here" if not more else f"git tracks {more:,} more versioned files"
             yield found(DATA_IN_GIT, _below(self.root, path), message, fix=f"git rm --cached -- {_quoted(self.lead + path)}")
-        rest = {self.lead + path: path for path in paths if self.lead + path not in tracked}
-        hidden = self.git.ignored(rest)
-        open_paths = sorted(path for full, path in rest.items() if full not in hidden)
+        open_paths = sorted(self.open_data(text))
         for path, more in _some(open_paths):
             message = f"git does not ignore {path}" if not more else f"git does not ignore {more:,} more versioned files"
             fix = "`headwater dvs doctor --fix` puts it into .gitignore"
             yield found(DATA_NOT_IGNORED, _below(self.root, path), message, fix=fix)
+
+    def open_data(self, text: Text) -> set[str]:
+        """The versioned files in the working tree that git neither ignores nor tracks."""
+        start = len(self.lead)
+        return {path[start:] for path in self.git.untracked(self.lead)} & text.tracked.keys()
 
     def _clone_state(self, text: Text, tracked: set[str]) -> Iterator[Finding]:
         """The clone's folder; in the third generation it holds the sidecars, which git tracks."""
@@ -372,11 +375,7 @@ def set_in_git(storage: Storage, root: str, settings: Iterable[tuple[str, str]])
 def _not_ignored(storage: Storage, root: str) -> list[str]:
     """Every versioned file that git neither ignores nor tracks: a finding names only the first thousand."""
     side = _side(storage, root)
-    if side is None:
-        return []
-    paths = {side.lead + path: path for path in read_text(storage, root).tracked}
-    shown = paths.keys() - side.git.ignored(paths) - side.git.tracked_below([side.lead.rstrip("/")])
-    return sorted(paths[full] for full in shown)
+    return [] if side is None else sorted(side.open_data(read_text(storage, root)))
 
 
 def _show_sidecars(edits: _Edits, one: Finding) -> None:
