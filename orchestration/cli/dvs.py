@@ -34,6 +34,7 @@ LAZY: dict[str, str] = {
     "import-dvs": "orchestration.cli.dvs_import:import_dvs",
     "import-dvc": "orchestration.cli.dvs_import:import_dvc",
     "import-lfs": "orchestration.cli.dvs_import:import_lfs",
+    "import-url": "orchestration.cli.dvs_import:import_url",
     "merge-repo": "orchestration.cli.dvs_import:merge_repo",
     "serve": "orchestration.cli.dvs_serve:serve",
     "token": "orchestration.cli.dvs_serve:token",

@@ -7,7 +7,15 @@ from pathlib import Path
 import click
 
 from orchestration.cli.app import App, command, pass_app
-from orchestration.cli.dvs_stores import dry_run_option, here, message_option, opened_repo, show_report, store_option
+from orchestration.cli.dvs_stores import (
+    dry_run_option,
+    here,
+    message_option,
+    opened_repo,
+    repo_path,
+    show_report,
+    store_option,
+)
 from schemas.errors import UsageError
 
 prefix_option = click.option("--prefix", "-p", metavar="FOLDER", default="", help="Bring the files in below this folder.")
@@ -226,5 +234,98 @@ def import_lfs(
                 dry_run=dry_run,
                 progress=bar.advance,
                 note=app.note,
+            )
+        return show_report(app, report)
+
+
+class _Size(click.ParamType[int]):
+    """A number of bytes, or a text such as 10 GiB."""
+
+    name = "size"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        from schemas.dvs.local_config import size_in_bytes
+
+        text = str(value)
+        try:
+            return size_in_bytes(int(text) if text.isdigit() else text)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+@command("import-url")
+@click.argument("url", metavar="URL")
+@click.argument("path", metavar="[PATH]", type=click.Path(), default="")
+@click.option("--expect", metavar="ALGORITHM:HEX", help="The digest the file must have: blake3, sha256, xxh3 or md5.")
+@click.option("--no-file", is_flag=True, help="Track the bytes and write no working file.")
+@click.option("--rescue", is_flag=True, help="Put unsaved bytes that lie at PATH into the storage first.")
+@click.option(
+    "--keep-query", is_flag=True, help="Record the URL with its query; it may hold a key, so that is left out otherwise."
+)
+@click.option("--max-size", type=_Size(), default="1 TiB", show_default=True, help="Refuse more bytes than this.")
+@click.option(
+    "--timeout",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0.1),
+    default=21600.0,
+    show_default=True,
+    help="Give up after so long.",
+)
+@click.option("--allow-loopback", is_flag=True, help="Allow http, and servers on this machine.")
+@click.option("--allow-private", is_flag=True, help="Allow https to servers in private networks.")
+@conflict_option
+@message_option
+@dry_run_option
+@store_option
+@pass_app
+def import_url(
+    app: App,
+    url: str,
+    path: str,
+    expect: str | None,
+    no_file: bool,
+    rescue: bool,
+    keep_query: bool,
+    max_size: int,
+    timeout: float,
+    allow_loopback: bool,
+    allow_private: bool,
+    conflict: str,
+    message: str | None,
+    dry_run: bool,
+    store: str | None,
+) -> int:
+    """Track what lies at URL as PATH: https://…, s3://bucket/key, or a path outside of the repository.
+
+    From a bucket or a path, folders come as a whole. The sidecar says where the file came from and the server's ETag: given
+    again, only what has changed is fetched. Servers in private networks, and http, are refused unless allowed; redirects too.
+    """
+    from resources.dvs.fetching import Limits
+    from resources.dvs.import_url import import_url as run
+    from resources.dvs.import_url import name_of
+    from resources.dvs.incoming import OnConflict
+
+    with opened_repo(app, store) as repo:
+        if not dry_run:
+            repo.require_reason(message)
+        source = url if "://" in url else str(here(app) / Path(url).expanduser())
+        target = repo_path(app, repo, path or ".")
+        folder = repo.folder
+        if not path or path.endswith("/") or (folder is not None and (folder / target).is_dir()):
+            target = "/".join(part for part in (target, name_of(source)) if part)
+        with app.progress("fetching") as bar:
+            report = run(
+                repo,
+                source,
+                target,
+                expect=expect,
+                limits=Limits(max_size, timeout, allow_loopback, allow_private),
+                keep_query=keep_query,
+                conflict=OnConflict(conflict),
+                give_files=not no_file,
+                rescue=rescue,
+                message=message or "",
+                dry_run=dry_run,
+                progress=bar.advance,
             )
         return show_report(app, report)
