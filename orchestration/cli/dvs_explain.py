@@ -271,6 +271,7 @@ _KINDS: Final = {
     "cache": "cache",
     "file": "working file",
     "remote": "remote",
+    "trash": "trash",
 }
 _SHOWN_PATHS: Final = 3
 _SHOWN_POINTERS: Final = 10
@@ -287,7 +288,7 @@ def why(app: App, what: str, git: bool, commits: int, store: str | None) -> int:
 
     Sidecars, the manifest, states, operations, the audit log, commits, branches and tags name objects; the storage, the cache,
     working files and remotes hold them, those as they were last proved. An oid may be given by its first digits. Ends with 1 when
-    nothing here knows it, and when it is named and no place is known that holds it.
+    nothing here knows it, when it is named and no place is known that holds it, and when it lies in the trash alone.
     """
     from resources.dvs.why import NAMES, PLACES, find_oid
     from resources.dvs.why import why as run
@@ -315,16 +316,25 @@ def why(app: App, what: str, git: bool, commits: int, store: str | None) -> int:
                 app.table(rows, indent="  ")
         for remark in found.remarks:
             app.note(remark)
-        summary = {"oid": oid, "size": found.size, "verdict": found.verdict, "remarks": found.remarks}
+        if found.retained is not None:
+            app.say(f"retained until {found.retained}, whatever names it")
+        summary = {
+            "oid": oid,
+            "size": found.size,
+            "verdict": found.verdict,
+            "retained": found.retained,
+            "remarks": found.remarks,
+        }
         app.emit({"summary": summary}, _VERDICTS[found.verdict])
-    return int(found.verdict in ("unknown", "missing"))
+    return int(found.verdict in ("unknown", "missing", "trashed"))
 
 
 _VERDICTS: Final = {
     "kept": "kept: it is named, and a place holds it",
     "missing": "missing: it is named, and no place is known that holds it; `headwater dvs pull` asks the remotes",
     "loose": "nothing keeps it: no sidecar, manifest or state of this clone names it",
-    "named in history": "only history names it; no place is known that holds it",
+    "trashed": "it lies in the trash alone: `headwater dvs trash restore` brings it back",
+    "past": "only the past names it, and no place is known that holds it",
     "unknown": "nothing here knows it",
 }
 

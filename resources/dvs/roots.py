@@ -105,7 +105,7 @@ class Claims:
     first: dict[str, str] = field(default_factory=dict)
 
 
-_DROPS = frozenset({"remove", "gc", "trash-empty", "trash-restore"})
+DROPS = frozenset({"remove", "gc", "trash-empty", "trash-restore"})
 """Operations whose lines name objects without adding them."""
 
 
@@ -113,7 +113,7 @@ def claims(repo: DvsRepo) -> Claims:
     """The claims of the storage's audit log."""
     made = Claims()
     for record in repo.audit_log.records():
-        if record.operation in _DROPS:
+        if record.operation in DROPS:
             continue
         for oid in record.files.values():
             try:

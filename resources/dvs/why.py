@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 NAMES: Final = ("sidecar", "manifest", "state", "log", "audit", "commit", "branch", "tag")
 """Kinds of pointers that name an object."""
-PLACES: Final = ("storage", "cache", "file", "remote")
-"""Kinds of pointers that hold its bytes, or were proved to."""
+PLACES: Final = ("storage", "cache", "file", "remote", "trash")
+"""Kinds of pointers that hold its bytes, or were proved to; from the trash nothing is read."""
 KEEPING: Final = frozenset({"sidecar", "manifest", "state", "commit", "branch", "tag"})
 """Kinds that keep an object from being collected."""
 COMMITS: Final = 20
@@ -70,6 +70,8 @@ class Why:
     oid: str
     size: int | None = None
     pointers: list[Pointer] = field(default_factory=list)
+    retained: str | None = None
+    """Until when the storage keeps it whatever happens (RFC 3339), None where no retention holds."""
     remarks: list[str] = field(default_factory=list)
 
     def of(self, *kinds: str) -> list[Pointer]:
@@ -78,12 +80,15 @@ class Why:
 
     @property
     def verdict(self) -> str:
-        """`kept`, `missing` (named, and no place is known), `loose` (held, and nothing keeps it), or `unknown`."""
-        named = any(pointer.kind in KEEPING for pointer in self.pointers)
-        held = any(pointer.kind in PLACES for pointer in self.pointers)
-        if named:
-            return "kept" if held else "missing"
-        return "loose" if held else "named in history" if self.pointers else "unknown"
+        """`kept`; `missing` (named, and no place is known), `loose` (held, and nothing keeps it), `trashed` (in the trash alone),
+        `past` (the log and the audit log remember it), or `unknown`."""
+        kinds = {pointer.kind for pointer in self.pointers}
+        named = bool(kinds & KEEPING)
+        if kinds & {"storage", "cache", "file", "remote"}:
+            return "kept" if named or self.retained else "loose"
+        if "trash" in kinds:
+            return "trashed"
+        return "missing" if named else "past" if kinds else "unknown"
 
 
 def find_oid(repo: DvsRepo, text: str, path: str | None = None) -> str:
@@ -150,6 +155,7 @@ def why(
         ("states", lambda: _states(repo, made)),
         ("audit log", lambda: _audit(repo, made)),
         ("stores", lambda: _stores(repo, made)),
+        ("trash", lambda: _trash(repo, made)),
         ("remotes", lambda: _remotes(repo, made)),
     ]
     if git:
@@ -242,7 +248,13 @@ def _in_state(repo: DvsRepo, state_id: str, made: Why) -> list[str]:
 
 
 def _audit(repo: DvsRepo, made: Why) -> Iterator[Pointer]:
+    from resources.dvs.roots import DROPS, retained_until
+
+    first: str | None = None
     for record in repo.audit_log.records():
+        if record.operation not in DROPS and made.oid in record.files.values():
+            first = record.time if first is None else min(first, record.time)
+            made.retained = retained_until({made.oid: first}, made.oid, repo.config.retain_seconds)
         paths = tuple(sorted(path for path, oid in record.files.items() if oid == made.oid))
         if paths:
             note = record.operation + (f" - {record.reason}" if record.reason else "")
@@ -262,6 +274,19 @@ def _stores(repo: DvsRepo, made: Why) -> Iterator[Pointer]:
         how = "in a pack" if found.member is not None else "a file"
         note = f"{how}, {stored:,} bytes{' compressed' if found.zst else ''}"
         yield Pointer(kind, found.path, note=note)
+
+
+def _trash(repo: DvsRepo, made: Why) -> Iterator[Pointer]:
+    from resources.dvs import trash
+
+    for name in trash.names(repo.objects.storage):
+        held = trash.objects_of(repo, name)
+        try:
+            found = held.locate(made.oid)
+        finally:
+            held.close()
+        if found is not None:
+            yield Pointer("trash", name, note="`headwater dvs trash restore` brings it back")
 
 
 def _remotes(repo: DvsRepo, made: Why) -> Iterator[Pointer]:

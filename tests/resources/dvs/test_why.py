@@ -74,7 +74,7 @@ def test_everything_that_names_and_holds_an_object(root: Path) -> None:
     repo.close()
     made = ask(root, oid)
     found = {pointer.kind: pointer for pointer in made.pointers}
-    assert set(found) == {*NAMES, *PLACES}
+    assert set(found) == {*NAMES, *PLACES} - {"trash"}
     assert (found["sidecar"].name, found["sidecar"].who, found["sidecar"].when) == ("d/a.csv.dvs", "ann", TIME)
     assert found["state"].note == "@{0}"
     assert found["log"].note == "add: brought it in - the reason"
@@ -117,6 +117,29 @@ def test_verdicts(root: Path) -> None:
     repo.close()
     assert ask(root, loose).verdict == "loose"
     assert ask(root, oid_of(b"never seen", "blake3")).verdict == "unknown"
+
+
+def test_the_trash_and_retention(root: Path) -> None:
+    from resources.dvs.gc import Options, carry_out, make_plan
+
+    oid = track(root, "a", b"one")
+    repo = open_repo(root)
+    loose = repo.objects.put(b"nobody names it")
+    plan = make_plan(repo, Options(grace=-1.0, unclaimed=True))
+    assert [item.oid for item in plan.items] == [loose]
+    carry_out(repo, plan.options)
+    repo.close()
+    made = ask(root, loose)
+    assert (made.verdict, len(made.of("trash"))) == ("trashed", 1)
+    (root / "in [1]/dvs.toml").write_text((root / "in [1]/dvs.toml").read_text() + 'retain = "7y"\n')
+    repo = open_repo(root)
+    kept = repo.objects.put(b"nobody names it, but it was added")
+    repo.audit("add", {"b": kept}, None)
+    repo.close()
+    made = ask(root, kept)
+    assert made.verdict == "kept"
+    assert made.retained is not None
+    assert ask(root, oid).retained is None
 
 
 def test_a_file_with_other_bytes_is_a_copy_of_what_it_holds(root: Path) -> None:
