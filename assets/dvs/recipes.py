@@ -48,6 +48,7 @@ KIND = Kind(
     derived=(".dvs/cache/**", ".dvs/state/**", ".dvs/refs/**", ".dvs/logs/**", ".dvs/.cache/**", ".dvs/config.toml"),
     recognise=Lazy("assets.dvs.text:recognise"),
     check=Lazy("assets.dvs.text:check"),
+    check_version=2,
     fix=Lazy("assets.dvs.text:fix"),
     selective=True,
     protects=Lazy("assets.dvs.text:protects"),

@@ -29,17 +29,17 @@ def recognise(storage: Storage, marker: str) -> str | None:
 
 
 def check(storage: Storage, root: str) -> list[Finding]:
-    """`Kind.check`: everything that is wrong with the repository's text."""
-    from resources.dvs.findings import text_findings
+    """`Kind.check`: everything that is wrong with the repository's text, and with what git is told about it."""
+    from resources.dvs.doctor import kept_findings
 
-    return text_findings(storage, root)
+    return kept_findings(storage, root)
 
 
 def fix(storage: Storage, root: str, findings: Sequence[Finding]) -> list[Change]:
-    """`Kind.fix`: the manifest brought in step with the sidecars."""
-    from resources.dvs.findings import repairs
+    """`Kind.fix`: the manifest brought in step with the sidecars, and what git is told corrected."""
+    from resources.dvs.doctor import repairs
 
-    return repairs(storage, root, findings)
+    return repairs(storage, root, findings).changes
 
 
 def protects(storage: Storage, root: str, path: str) -> bool:

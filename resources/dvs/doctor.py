@@ -65,6 +65,19 @@ def findings(storage: Storage, root: str, *, git: bool = True) -> list[Finding]:
     return sorted(made)
 
 
+def kept_findings(storage: Storage, root: str) -> list[Finding]:
+    """Those findings that follow from the text, and from the `.gitignore` and `.gitattributes` beside the configuration and at
+    the top of the storage: they can be remembered as long as these files are the same. Sorted by place."""
+    text = read_text(storage, root)
+    made = [*findings_of(root, text), *_twice(storage, root, text), *_inside(storage, root, text)]
+    side = _side(storage, root)
+    if side is not None:
+        watched = {_IGNORE, _below(root, _IGNORE)}
+        made += (one for one in side.hidden(text) if one.path in watched)
+        made += (one for one in side.merging(text) if one.rule == ATTRIBUTE.id)
+    return sorted(made)
+
+
 def clone_findings(repo: DvsRepo, *, objects: bool = True) -> list[Finding]:
     """What is wrong with what this clone remembers, and with `objects` which of them it cannot find; sorted by place."""
     made = list(_state(repo))
@@ -140,13 +153,12 @@ class _Side:
 
     def findings(self, text: Text) -> Iterator[Finding]:
         tracked = self.git.tracked_below([self.lead.rstrip("/")])
-        yield from self._sidecars(text)
+        yield from self.hidden(text)
         yield from self._data(text, tracked)
         yield from self._clone_state(text, tracked)
-        if text.tracked or text.manifest_oid is not ABSENT:
-            yield from self._merging()
+        yield from self.merging(text)
 
-    def _sidecars(self, text: Text) -> Iterator[Finding]:
+    def hidden(self, text: Text) -> Iterator[Finding]:
         """One finding per pattern that hides sidecars, where it stands."""
         places = {self.lead + place: place for place, _said in text.tracked.values()}
         by_pattern: dict[tuple[str, int, str], list[str]] = {}
@@ -195,7 +207,10 @@ class _Side:
             message, fix = "git does not ignore the clone's own folder", "`headwater dvs doctor --fix` puts it into .gitignore"
             yield found(CLONE_STATE, _below(self.root, _IGNORE), message, fix=fix, value=f"/{_CLONE}/")
 
-    def _merging(self) -> Iterator[Finding]:
+    def merging(self, text: Text) -> Iterator[Finding]:
+        """How git merges the manifest, where there is something to merge."""
+        if not text.tracked and text.manifest_oid is ABSENT:
+            return
         if self.git.attribute("merge", self.lead + manifest.FILE) != "dvs-lock":
             message = "git merges dvs.lock line by line, so that two branches that add files conflict"
             fix = f"write `{MERGE_LINE}` into it; `headwater dvs doctor --fix` does"

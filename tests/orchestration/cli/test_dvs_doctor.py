@@ -101,3 +101,12 @@ def test_a_damaged_log_is_mended(root: Path, run: Run) -> None:
     assert rules(run("dvs", "doctor", "--json")) == ["dvs-state-damaged", "dvs-state-damaged"]
     assert run("dvs", "doctor", "--fix", "--yes").out == "no findings\n"
     assert run("dvs", "rollback", "HEAD").code == 0
+
+
+def test_check_finds_and_mends_what_hides_sidecars_too(root: Path, run: Run) -> None:
+    assert rules(run("check", "--json")) == []
+    (root / ".gitignore").write_text("*.dvs\n" + (root / ".gitignore").read_text())
+    ran = run("check", "--json")
+    assert (ran.code, rules(ran)) == (3, ["dvs-sidecar-ignored"])
+    assert run("check", "--fix", "--yes").code == 0
+    assert rules(run("check", "--json")) == []

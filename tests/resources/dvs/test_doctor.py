@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from resources.dvs.doctor import GIT_RULES, Repairs, clone_findings, findings, repairs
+from resources.dvs.doctor import GIT_RULES, Repairs, clone_findings, findings, kept_findings, repairs
 from resources.dvs.repo import DvsRepo
 from resources.dvs.snapshots import tracked_now
 from resources.remotes.ledger import Ledger
@@ -232,6 +232,19 @@ def test_without_git_only_the_text_is_looked_at(top: Path, root: Path, place: st
     (root / ".gitignore").write_text("*.dvs\n")
     assert set(rules(look(top, place))) <= GIT_RULES
     assert findings(storage_of(top), place, git=False) == []
+
+
+def test_what_a_check_remembers_follows_from_text_alone(top: Path, root: Path, place: str) -> None:
+    track(root, "e/free.csv", b"three")
+    git(top, "add", "-f", str(root / "a.csv"))
+    lock(root, "a.csv", "d/b.csv", "e/free.csv")
+    assert rules(look(top, place)) == ["dvs-data-in-git", "dvs-data-not-ignored"]
+    assert kept_findings(storage_of(top), place) == []
+    (root / "d/.gitignore").write_text("/b.csv\n*.dvs\n")
+    assert kept_findings(storage_of(top), place) == [], "it would not be noticed when that file changes"
+    (root / ".gitignore").write_text("*.dvs\n/.dvs/\n")
+    (root / ".gitattributes").unlink()
+    assert sorted(rules(kept_findings(storage_of(top), place))) == ["dvs-merge-attribute", "dvs-sidecar-ignored"]
 
 
 def test_two_configurations_are_one_finding(top: Path, root: Path, place: str) -> None:
