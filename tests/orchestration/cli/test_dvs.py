@@ -98,6 +98,7 @@ class TestInit:
         put(bare, "a.csv", "1")
         assert run("dvs", "add", "a.csv").code == 0
         assert sorted(git(bare, "status", "--short", "-uall").split()[1::2]) == [
+            ".gitattributes",
             ".gitignore",
             "a.csv.dvs",
             "dvs.lock",
