@@ -7,6 +7,7 @@ of memory; only counts and a few sample rows come back. CSV cells are compared a
 from __future__ import annotations
 
 import csv
+import glob
 import io
 import re
 from collections.abc import Iterator, Sequence
@@ -225,7 +226,7 @@ def _load(connection: duckdb.DuckDBPyConnection, table: str, path: Path, kind: T
     """Read a file into a table of columns c0, c1, …; returns (name, type) of each."""
     if kind.name == "csv":
         return _load_csv(connection, table, path, kind.compression)
-    place = text_literal(str(path))
+    place = text_literal(glob.escape(str(path)))
     if kind.name == "parquet":
         source = f"read_parquet({place}, hive_partitioning=false)"
     elif not _start(path, kind.compression).strip():
@@ -269,7 +270,7 @@ def _load_csv_as(
     columns = ", ".join(f"'c{number}': 'VARCHAR'" for number in range(len(header)))
     # Nothing of the dialect is left to guesses: a guess may skip rows that do not fit, and say nothing.
     connection.execute(
-        f"CREATE TABLE {table} AS FROM read_csv({text_literal(str(path))}, auto_detect=false, header=true, skip=0, "
+        f"CREATE TABLE {table} AS FROM read_csv({text_literal(glob.escape(str(path)))}, auto_detect=false, header=true, skip=0, "
         f"delim={text_literal(delimiter)}, quote='\"', escape='\"', null_padding=true, parallel=false, "
         f"columns={{{columns}}}, compression='{compression or 'none'}', hive_partitioning=false, encoding='{written}', "
         f"max_line_size={_LINE_LIMIT >> 2})"

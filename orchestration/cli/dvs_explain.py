@@ -118,11 +118,14 @@ def _show(
     from resources.dvs.diff import counts
 
     failed = False
-    with _scratch(repo, wanted=rows) as scratch:
+    with _scratch(repo, wanted=rows) as scratch, app.progress("comparing", len(changes) if rows else None) as bar:
         for number, change in enumerate(changes):
+            # DuckDB may swallow what a signal raises.
+            app.raise_if_stopped()
             record = change.to_json()
             lines: list[str] = []
             if scratch is not None:
+                bar.advance(change.path)
                 details, said, bad = _details(app, repo, before, after, change, scratch, key, samples)
                 record |= details
                 lines = said

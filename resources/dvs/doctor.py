@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -16,10 +17,10 @@ from resources.dvs.findings import Text, findings_of, read_text
 from resources.dvs.findings import repairs as manifest_repairs
 from resources.dvs.gitignore import pattern
 from resources.dvs.init import MERGE_LINE, storage_place
-from resources.git import Git, top_level
+from resources.git import Git, GitError, top_level
 from resources.storage.base import ABSENT, Change, Expect, Storage
 from schemas.dvs import config as configs
-from schemas.dvs import manifest, sidecar
+from schemas.dvs import local_config, manifest, sidecar
 from schemas.dvs import state as states
 from schemas.errors import HeadwaterError, InvalidText
 from schemas.findings import Finding, Severity, found, rule
@@ -40,7 +41,11 @@ MISSING = rule("dvs-object-missing", Severity.ERROR, "A place is known that hold
 ELSEWHERE = rule("dvs-object-elsewhere", Severity.INFO, "The storage or the cache holds the object of every versioned file.")
 STATE = rule("dvs-state-damaged", Severity.WARNING, "What the clone remembers of its states can be read.")
 
-GIT_RULES: Final = frozenset({SIDECAR_IGNORED.id, DATA_IN_GIT.id, DATA_NOT_IGNORED.id, ATTRIBUTE.id, DRIVER.id, CLONE_STATE.id})
+GIT_SILENT = rule("dvs-git-silent", Severity.WARNING, "Git answers what it tracks and ignores.")
+TOKEN = rule(
+    "dvs-token-readable", Severity.WARNING, "The settings of a clone that hold a token are readable by their owner alone."
+)
+
 MERGE_DRIVER: Final = ("merge.dvs-lock.driver", "headwater dvs merge-driver %O %A %B %P")
 _MERGE_NAME: Final = ("merge.dvs-lock.name", "merge manifests of versioned data file by file")
 _MOST: Final = 1_000
@@ -58,10 +63,12 @@ def findings(storage: Storage, root: str, *, git: bool = True) -> list[Finding]:
     """
     text = read_text(storage, root)
     made = [*findings_of(root, text), *_twice(storage, root, text), *_inside(storage, root, text)]
-    if git:
-        side = _side(storage, root)
-        if side is not None:
-            made += side.findings(text)
+    side = _side(storage, root) if git else None
+    if side is not None:
+        try:
+            made += list(side.findings(text))
+        except GitError as error:
+            made.append(found(GIT_SILENT, _below(root, _IGNORE), f"git does not answer: {error.message}", fix=error.fix))
     return sorted(made)
 
 
@@ -73,14 +80,15 @@ def kept_findings(storage: Storage, root: str) -> list[Finding]:
     side = _side(storage, root)
     if side is not None:
         watched = {_IGNORE, _below(root, _IGNORE)}
-        made += (one for one in side.hidden(text) if one.path in watched)
-        made += (one for one in side.merging(text) if one.rule == ATTRIBUTE.id)
+        with suppress(GitError):  # the doctor says that git does not answer
+            made += [one for one in side.hidden(text) if one.path in watched]
+            made += [one for one in side.merging(text) if one.rule == ATTRIBUTE.id]
     return sorted(made)
 
 
 def clone_findings(repo: DvsRepo, *, objects: bool = True) -> list[Finding]:
     """What is wrong with what this clone remembers, and with `objects` which of them it cannot find; sorted by place."""
-    made = list(_state(repo))
+    made = [*_state(repo), *_token(repo)]
     if objects and _has_manifest(repo):
         made += _objects(repo)
     return sorted(made)
@@ -277,6 +285,14 @@ def _state(repo: DvsRepo) -> Iterator[Finding]:
     newest = _newest(repo, records)
     if newest is not None and newest != head:
         yield found(STATE, repo.path(states.HEAD), "the last operation of the log led to another state", fix=mend)
+
+
+def _token(repo: DvsRepo) -> Iterator[Finding]:
+    folder = repo.folder
+    with suppress(OSError, HeadwaterError):
+        if folder is not None and repo.local_config.token and (folder / local_config.FILE).stat().st_mode & 0o077:
+            path = repo.path(local_config.FILE)
+            yield found(TOKEN, path, "others on this machine may read the token", fix=f"chmod 600 {_quoted(path)}")
 
 
 def _objects(repo: DvsRepo) -> Iterator[Finding]:

@@ -6,6 +6,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from resources.dvs.diff import FileChange, Held, counts, differences, lay_out, side_of
 from resources.dvs.repo import DvsRepo
@@ -52,6 +54,24 @@ def test_many_equal_files_are_paired_at_once() -> None:
     changes = differences(before, after)
     assert changes[7] == FileChange("new/00007", "moved", A, A, "old/00007")
     assert len(changes) == 20_000
+
+
+names = st.sampled_from(["a", "b", "c/a", "c/b", "d/e/a", "d/e/f"])
+held = st.builds(lambda letter, size: Held(f"blake3:{letter * 64}", size), st.sampled_from("abc"), st.sampled_from([0, 1]))
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.dictionaries(names, held), st.dictionaries(names, held))
+def test_what_differs_makes_the_one_of_the_other(before: dict[str, Held], after: dict[str, Held]) -> None:
+    made = dict(before)
+    changes = differences(before, after)
+    for change in changes:
+        assert change.before == (before.get(change.was or change.path) if change.change != "added" else None)
+        if change.change in ("removed", "moved"):
+            del made[change.was or change.path]
+    made.update({change.path: change.after for change in changes if change.after is not None})
+    assert {path: one.oid for path, one in made.items()} == {path: one.oid for path, one in after.items()}
+    assert [change.path for change in changes] == sorted({change.path for change in changes})
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from resources.dvs.doctor import GIT_RULES, Repairs, clone_findings, findings, kept_findings, repairs
+from resources.dvs.doctor import Repairs, clone_findings, findings, kept_findings, repairs
 from resources.dvs.repo import DvsRepo
 from resources.dvs.snapshots import tracked_now
 from resources.remotes.ledger import Ledger
@@ -230,7 +230,7 @@ def test_outside_of_git_nothing_is_said_about_it(tmp_path: Path) -> None:
 
 def test_without_git_only_the_text_is_looked_at(top: Path, root: Path, place: str) -> None:
     (root / ".gitignore").write_text("*.dvs\n")
-    assert set(rules(look(top, place))) <= GIT_RULES
+    assert rules(look(top, place))
     assert findings(storage_of(top), place, git=False) == []
 
 
@@ -264,6 +264,13 @@ def test_the_third_generation_keeps_its_sidecars_in_the_folder(tmp_path: Path, t
     assert rules(look(top, "")) == ["dvs-merge-attribute"]
     (top / ".gitignore").write_text("/a.csv\n.dvs/\n")
     assert "dvs-sidecar-ignored" in rules(look(top, ""))
+
+
+def test_git_that_does_not_answer_is_one_finding(top: Path, root: Path, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (root / ".gitignore").write_text("*.dvs\n/.dvs/\n/a.csv\n")
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert rules(findings(storage_of(top), place)) == ["dvs-git-silent"]
+    assert kept_findings(storage_of(top), place) == []
 
 
 # the clone
@@ -305,6 +312,17 @@ def test_objects_that_are_nowhere(top: Path, root: Path, place: str) -> None:
     repo.cache.put(b"two")
     assert clone_findings(repo) == []
     repo.close()
+
+
+def test_a_token_that_others_may_read(top: Path, root: Path, place: str) -> None:
+    (root / ".dvs").mkdir()
+    settings = root / ".dvs/config.toml"
+    settings.write_text('[auth]\ntoken = "secret"\n')
+    settings.chmod(0o644)
+    (found,) = [one for one in ask_clone(top, place) if one.rule == "dvs-token-readable"]
+    assert "secret" not in str(found)
+    settings.chmod(0o600)
+    assert "dvs-token-readable" not in rules(ask_clone(top, place))
 
 
 def test_lines_of_the_log_that_cannot_be_read_are_put_beside_it(top: Path, root: Path, place: str) -> None:
