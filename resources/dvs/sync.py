@@ -6,23 +6,27 @@ manifest names is what is shared; an object that several files have is copied on
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from resources.dvs.choose import choose_tracked
 from resources.dvs.results import Outcome, Report, Row, not_tracked
 from resources.remotes.ledger import Ledger
-from resources.remotes.store import StoreRemote
 from resources.storage import is_url
 from schemas.dvs.manifest import ORIGIN, Entry
-from schemas.errors import HeadwaterError, UsageError
+from schemas.errors import HeadwaterError
 
 if TYPE_CHECKING:
     from resources.dvs.repo import DvsRepo
     from resources.packed import PackedObjects
+    from resources.remotes.base import Remote
+
+TOKEN: Final = "HEADWATER_TOKEN"
+"""The environment variable with the token of an object server; `[auth] token` of the clone is asked after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +70,16 @@ def _remote_of(repo: DvsRepo, name: str, option: str | None) -> RemoteSetting:
     return chosen
 
 
-def _open(repo: DvsRepo, setting: RemoteSetting) -> StoreRemote:
+def open_remote(repo: DvsRepo, setting: RemoteSetting) -> Remote:
+    """The remote that a setting names. Raises UsageError for a URL that cannot be used."""
     if setting.url.startswith(("http://", "https://")):
-        raise UsageError(
-            "object servers over HTTP are not spoken to yet", rule="dvs-remote-scheme", fix="use a path or an s3:// URL"
-        )
+        from resources.remotes.http import HttpRemote
+
+        # Whoever can change the manifest would otherwise be sent the token.
+        token = os.environ.get(TOKEN) or repo.local_config.token if setting.given_by != "manifest" else None
+        return HttpRemote(setting.url, repo.local / "remote", token=token)
+    from resources.remotes.store import StoreRemote
+
     place: str | Path = setting.url
     if not is_url(setting.url):
         path = Path(setting.url).expanduser()
@@ -116,7 +125,7 @@ def push(
     entries, rows = _chosen(repo, paths)
     report = Report("push")
     for setting, listed in _by_remote(repo, entries, remote):
-        opened = _open(repo, setting)
+        opened = open_remote(repo, setting)
         try:
             rows += _push_to(repo, opened, listed, recheck=recheck, dry_run=dry_run, progress=progress)
         finally:
@@ -127,7 +136,7 @@ def push(
 
 def _push_to(
     repo: DvsRepo,
-    remote: StoreRemote,
+    remote: Remote,
     entries: Sequence[Entry],
     *,
     recheck: bool,
@@ -193,7 +202,7 @@ def pull(
     lacking = [entry for entry in entries if entry.oid not in present]
     rows += [Row(entry.path, Outcome.PRESENT, entry.oid, entry.bytes) for entry in entries if entry.oid in present]
     for setting, listed in _by_remote(repo, lacking, remote) if lacking else ():
-        opened = _open(repo, setting)
+        opened = open_remote(repo, setting)
         try:
             rows += _pull_from(repo, opened, listed, dry_run=dry_run, progress=progress)
         finally:
@@ -203,7 +212,7 @@ def pull(
 
 
 def _pull_from(
-    repo: DvsRepo, remote: StoreRemote, entries: Sequence[Entry], *, dry_run: bool, progress: Callable[[str], None] | None
+    repo: DvsRepo, remote: Remote, entries: Sequence[Entry], *, dry_run: bool, progress: Callable[[str], None] | None
 ) -> list[Row]:
     sizes = {entry.oid: entry.bytes for entry in entries}
     errors: dict[str, HeadwaterError] = {}

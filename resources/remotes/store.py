@@ -10,28 +10,20 @@ import os
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from resources.packed import SMALL, PackedObjects
-from resources.storage.base import ABSENT
-from schemas.errors import Conflict, HeadwaterError
+from resources.remotes.mark import make_mark, read_mark
+from resources.remotes.retries import again, as_error
+from schemas.errors import HeadwaterError
 
 if TYPE_CHECKING:
+    from resources.remotes.base import Done
     from resources.storage.sharing import Sharing
 
-MARK: Final = "headwater-remote"
-"""The file that says which remote this is: made once, with a random id."""
 _WORKERS: Final = 8
-_ATTEMPTS: Final = 4
-_BUDGET: Final = 300.0
-"""Seconds after which an object is not tried again."""
-_MARK_LIMIT: Final = 1 << 10
-
-T = TypeVar("T")
-Done = Callable[[str, HeadwaterError | None], None]
-"""Called for each object when it is there, or with what kept it from getting there. From one thread."""
 
 
 class StoreRemote:
@@ -51,17 +43,7 @@ class StoreRemote:
 
     def identity(self, *, make: bool) -> str | None:
         """The id of this remote; with `make` it gets one. None where none was made yet. Costs one request."""
-        for _attempt in range(3):
-            try:
-                held = self.storage.read(MARK, limit=_MARK_LIMIT).decode("ascii", "replace").strip()
-            except FileNotFoundError:
-                if not make:
-                    return None
-                with suppress(Conflict):
-                    self.storage.write(MARK, f"{uuid.uuid4()}\n".encode(), expect=ABSENT)
-                continue
-            return held
-        raise HeadwaterError("the remote's mark cannot be made", rule="dvs-storage-error", path=self.url, fix="try again")
+        return make_mark(self.storage) if make else read_mark(self.storage)
 
     def present(self, oids: Iterable[str]) -> set[str]:
         """Those of `oids` that are there. Their bytes are not read."""
@@ -133,37 +115,3 @@ def copy_small(sources: Mapping[str, PackedObjects], oids: list[str], target: Pa
                 arrived.append(oid)
     for oid in arrived:
         done(oid, None)
-
-
-def again(move: Callable[[str], T], oid: str) -> T:
-    """Do it, and again after failures that may pass: what the network or a busy server says, not what is missing or damaged."""
-    from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_after_delay, wait_random_exponential
-
-    retrying = Retrying(
-        retry=retry_if_exception(_may_pass),
-        stop=stop_after_attempt(_ATTEMPTS) | stop_after_delay(_BUDGET),
-        wait=wait_random_exponential(multiplier=0.2, max=10),
-        reraise=True,
-    )
-    return retrying(move, oid)
-
-
-def _may_pass(error: BaseException) -> bool:
-    return isinstance(error, OSError) and not isinstance(
-        error, (FileNotFoundError, PermissionError, IsADirectoryError, FileExistsError)
-    )
-
-
-def as_error(error: BaseException, oid: str) -> HeadwaterError:
-    """What went wrong with one object, as a row tells it."""
-    if isinstance(error, HeadwaterError):
-        return error
-    if isinstance(error, FileNotFoundError):
-        return HeadwaterError(
-            f"the remote does not hold {oid}",
-            rule="dvs-storage-missing",
-            fix="push it from a clone that has it; `headwater dvs status` there shows which",
-        )
-    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    rule = "dvs-permission-denied" if isinstance(error, PermissionError) else "dvs-io-error"
-    return HeadwaterError(f"{oid} could not be copied: {said}", rule=rule, fix="look at the remote, then run the command again")

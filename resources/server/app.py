@@ -267,6 +267,7 @@ class ObjectServer:
         totals = await exchange.work(self.objects.count)
         record = {
             "version": version("headwater"),
+            "storage_id": self.objects.identity,
             "object_count": totals.objects,
             "storage_used": totals.stored,
             "uptime_secs": int(time.monotonic() - self.began),

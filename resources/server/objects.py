@@ -11,18 +11,21 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from heapq import merge
+from stat import S_ISREG
 from typing import Any, Final
 
 from resources.encoding import Decoder
 from resources.objects import RottenObject
 from resources.packed import ZST, Located, PackedObjects
 from resources.packs import Pack, key_of
+from resources.remotes.mark import make_mark
 from resources.server.frames import END, Head
+from resources.server.places import Places
 from resources.storage.durable import sync_file
-from resources.storage.folders import Folder
 from resources.storage.leftovers import temporary_name
 from resources.storage.local import LocalStorage
 from resources.storage.staging import discard
@@ -35,6 +38,10 @@ _PROOFS: Final = 20_000
 _PROOF_LASTS: Final = 3600.0
 """Seconds for which a copy that was verified need not be verified again before stretches of it are sent."""
 _COUNT_LASTS: Final = 600.0
+_TICK: Final = 50_000_000
+"""Nanoseconds by which a clock of a file system may be behind."""
+_FORGET_FROM: Final = 256 << 10
+"""Objects of so many bytes are not kept in memory after they were written."""
 _GATHER: Final = 1 << 20
 _BISECT_COST: Final = 20
 """Looking up one oid in a pack costs about as much as passing this many members of it."""
@@ -82,12 +89,22 @@ class ServedObjects:
         self.totals = Totals()
         self._proofs: OrderedDict[str, tuple[tuple[Any, ...], float]] = OrderedDict()
         self._sizes: OrderedDict[str, tuple[tuple[Any, ...], int]] = OrderedDict()
+        self.places = Places(storage)
+        self._pack_folder = storage.root / objects.packs.prefix
+        self._listed: tuple[int, int, int] | None = None
+        """What the folder of the packs looked like when they were listed."""
         self._lock = threading.Lock()
         self._counting = threading.Lock()
 
+    @cached_property
+    def identity(self) -> str:
+        """The id of the storage, made when it is first asked for: clients remember under it what they have proved to be here."""
+        return make_mark(self.storage)
+
     def close(self) -> None:
-        """Let go of open packs."""
+        """Let go of open packs and folders."""
         self.objects.close()
+        self.places.close()
 
     # finding
 
@@ -105,10 +122,25 @@ class ServedObjects:
             return None
 
     def _locate(self, oid: str) -> Located | None:
-        located = self.objects.locate(oid)
-        if located is not None and located.member is not None and oid in self.bad_members:
-            located = next(self._files(oid), None)
+        self._look_at_packs()
+        located = None if oid in self.bad_members else self.objects.packs.find(oid)
+        if located is None:
+            located = self.objects.file_of(oid)
         return None if located is None or (located.member is None and oid in self.rotten) else located
+
+    def _look_at_packs(self) -> None:
+        """List the packs again when the folder they lie in has changed: others add and collect objects too."""
+        try:
+            status = self._pack_folder.stat()
+        except FileNotFoundError:
+            status = None
+        seen = None if status is None else (status.st_mtime_ns, status.st_ino, status.st_nlink)
+        if seen == self._listed:
+            return
+        now = time.time_ns()
+        self.objects.packs.packs(again=True)
+        # A change within the same tick of the clock would leave the time as it is.
+        self._listed = None if seen is not None and now - seen[0] < _TICK else seen
 
     def _damaged(self, held: Held) -> None:
         (self.rotten if held.located.member is None else self.bad_members).add(held.oid)
@@ -145,17 +177,11 @@ class ServedObjects:
                 sizes[oid] = size
                 left.pop(key_of(oid), None)
         for oid in wanted:
-            located = None if oid in sizes or oid in self.rotten else next(self._files(oid), None)
+            located = None if oid in sizes or oid in self.rotten else self.objects.file_of(oid)
             if located is not None:
                 with suppress(HeadwaterError, FileNotFoundError):
                     sizes[oid] = self._size(located, oid)
         return {oid: sizes[oid] for oid in wanted if oid in sizes}
-
-    def _files(self, oid: str) -> Iterator[Located]:
-        for path, zst in self.objects._candidates(oid):
-            stat = self.storage.stat(path)
-            if stat is not None:
-                yield Located(path, zst, None, stat.size)
 
     # reading
 
@@ -261,12 +287,20 @@ class ServedObjects:
             incoming.abandon()
 
     def present(self, oid: str, size: int) -> bool:
-        """Whether a good copy of that length lies here, as far as can be told without reading it."""
-        located = self._locate(oid)
-        if located is None:
+        """Whether a good copy of that length lies here, as far as can be told without reading it. Only the places where we
+        write are looked at: to keep what lies in an older layout once more does no harm."""
+        self._look_at_packs()
+        if oid not in self.bad_members and self.objects.packs.find(oid) is not None:
+            return True
+        if oid in self.rotten:
             return False
-        known = self.objects.raw_size(located, oid)
-        return known is None or known == size
+        *above, name = self.objects.files.path(oid).split("/")
+        with self.places.folder(tuple(above)) as folder:
+            try:
+                status = folder.stat(name)
+            except FileNotFoundError:
+                return False
+            return S_ISREG(status.st_mode) and status.st_size == size
 
     def added(self, objects: int, stored: int) -> None:
         """Keep the totals right without counting again."""
@@ -332,8 +366,7 @@ class ServedObjects:
         gone = located is not None
         if gone:
             stored = located.stored if located is not None else 0
-            for path, _zst in self.objects._candidates(oid):
-                self.storage.delete(path)
+            self.objects.delete(oid)
             packs = [pack for pack in self.objects.packs.packs(again=True) if oid in pack]
             if packs:
                 self.objects.rewrite(lambda name: name != oid, packs)
@@ -369,12 +402,15 @@ class Incoming:
         self.size = 0
         self._hash = hasher(parse_oid(oid)[0])
         self._decoder = Decoder() if encoding == "zstd" else None
-        self._stack = ExitStack()
-        storage = store.storage
-        parts = tuple(store.objects.prefix.split("/")) if store.objects.prefix else ()
-        self._folder: Folder = self._stack.enter_context(storage.folder(parts, create=True))
+        self._above = store.places.folder(tuple(store.objects.prefix.split("/")) if store.objects.prefix else ())
+        self._folder = self._above.__enter__()
         self._temporary = temporary_name("incoming")
-        self._fd: int | None = self._folder.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        self._fd: int | None = None
+        try:
+            self._fd = self._folder.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        except BaseException:
+            self._above.__exit__(None, None, None)
+            raise
 
     def write(self, data: bytes) -> None:
         """Take the next bytes. Raises TooMuch, HeadwaterError (rule `object-encoding`), OSError."""
@@ -418,9 +454,12 @@ class Incoming:
         else:
             os.fchmod(self._fd, _OBJECT_MODE)
         sync_file(self._fd)
-        parts = store.objects.files.path(self.oid).split("/")
-        with store.storage.folder(tuple(parts[:-1]), create=True) as target:
-            self._folder.rename(self._temporary, target, parts[-1])
+        if self.size >= _FORGET_FROM and hasattr(os, "posix_fadvise"):
+            # What goes up is seldom asked for soon, and fresh memory for its pages costs more than all else of a PUT.
+            os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        *above, name = store.objects.files.path(self.oid).split("/")
+        with store.places.folder(tuple(above)) as target:
+            self._folder.rename(self._temporary, target, name)
             self._temporary = ""
             target.sync()
         store.rotten.discard(self.oid)
@@ -434,7 +473,7 @@ class Incoming:
             self._fd = None
             if self._temporary:
                 discard(self._folder, self._temporary)
-            self._stack.close()
+            self._above.__exit__(None, None, None)
 
 
 class IncomingMany:

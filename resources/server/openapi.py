@@ -232,4 +232,10 @@ def _health() -> dict[str, Any]:
 
 def _status() -> dict[str, Any]:
     number = {"type": ["integer", "null"]}
-    return _record(version={"type": "string"}, object_count=number, storage_used=number, uptime_secs={"type": "integer"})
+    return _record(
+        version={"type": "string"},
+        object_count=number,
+        storage_used=number,
+        uptime_secs={"type": "integer"},
+        storage_id={"type": "string"},
+    )

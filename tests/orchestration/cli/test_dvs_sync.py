@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.dvs_server import running_server
+from tests.fault_proxy import fault_proxy
 from tests.orchestration.cli.conftest import Ran
 from tests.orchestration.cli.test_dvs import git, outcomes, put, statuses
 
@@ -165,6 +167,48 @@ def test_through_s3(first: Path, second: Path, run: Run, tmp_path: Path, monkeyp
     assert {path: (second / path).read_bytes() for path in FILES} == FILES
 
 
+def test_through_an_object_server(first: Path, second: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HEADWATER_TOKEN", raising=False)
+    with running_server(tmp_path / "server") as server, fault_proxy(server.port) as proxy:
+        assert run("dvs", "local-config", "set", "base_url", proxy.url).code == 0
+        refused = run("dvs", "push", "--json")
+        assert refused.code == 1
+        assert refused.records[-1]["error"]["rule"] == "dvs-permission-denied"
+        assert run("dvs", "local-config", "set", "auth.token", server.token).code == 0
+        assert outcomes(run("dvs", "push", "--json")) == dict.fromkeys(FILES, "uploaded")
+        proxy.requests.clear()
+        assert outcomes(run("dvs", "push", "--json")) == dict.fromkeys(FILES, "already_present")
+        assert proxy.requests == ["GET /status HTTP/1.1"]
+        assert outcomes(run("dvs", "push", "--recheck", "--json")) == dict.fromkeys(FILES, "already_present")
+        monkeypatch.chdir(second)
+        monkeypatch.setenv("HEADWATER_TOKEN", server.read_token)
+        assert outcomes(run("dvs", "pull", "--remote", server.url, "--json")) == dict.fromkeys(FILES, "downloaded")
+        assert run("dvs", "get").code == 0
+        assert {path: (second / path).read_bytes() for path in FILES} == FILES
+        put(second, "new.csv", b"from second\n")
+        assert run("dvs", "add", "new.csv").code == 0
+        assert outcomes(run("dvs", "push", "--remote", server.url, "--json"))["new.csv"] == "error"
+
+
+def test_no_token_goes_to_a_server_that_only_the_manifest_names(
+    first: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADWATER_TOKEN", "hw-secret")
+    with running_server(tmp_path / "server") as server, fault_proxy(server.port) as proxy:
+        seen: list[bytes] = []
+        proxy.watch = seen.append
+        lock = json.loads((first / "dvs.lock").read_text())
+        (first / "dvs.lock").write_text(json.dumps({**lock, "base_url": proxy.url}))
+        ran = run("dvs", "push", "--json")
+        assert ran.code == 1
+        assert "local-config set base_url" in ran.records[-1]["error"]["fix"]
+        assert seen
+        assert not [request for request in seen if b"secret" in request]
+        run("dvs", "local-config", "set", "base_url", proxy.url)
+        run("dvs", "push")
+        assert b"secret" in seen[-1]
+
+
 def test_a_storage_on_s3_works_like_one_in_a_folder(
     tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, s3_url: str
 ) -> None:
@@ -199,8 +243,8 @@ def test_who_names_the_remote(first: Path, run: Run, tmp_path: Path) -> None:
     assert origin() == ("/of/the/manifest", "manifest")
     assert run("dvs", "local-config", "set", "base_url", "/of/the/clone").code == 0
     assert origin() == ("/of/the/clone", "clone")
-    ran = run("dvs", "push", "--remote", "http://127.0.0.1:1/", "--json")
-    assert (ran.code, ran.records[-1]["error"]["rule"]) == (2, "dvs-remote-scheme")
+    ran = run("dvs", "push", "--remote", "http://example.org/", "--json")
+    assert (ran.code, ran.records[-1]["error"]["rule"]) == (2, "dvs-remote-insecure")
 
 
 def test_git_merges_manifests_file_by_file(first: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,9 +252,7 @@ def test_git_merges_manifests_file_by_file(first: Path, run: Run, monkeypatch: p
 
     driver = f"{Path(sys.executable).with_name('headwater')} dvs merge-driver %O %A %B %P"
     git(first, "config", "merge.dvs-lock.driver", driver)
-    (first / ".gitattributes").write_text("dvs.lock merge=dvs-lock\n")
-    git(first, "add", "-A")
-    git(first, "commit", "-m", "attributes")
+    assert (first / ".gitattributes").read_text() == "dvs.lock merge=dvs-lock\n"
     git(first, "checkout", "-b", "other")
     put(first, "data/a-new.csv", b"on the other branch\n")
     assert run("dvs", "add", "data/a-new.csv").code == 0

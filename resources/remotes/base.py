@@ -1,0 +1,43 @@
+"""What every remote can do, whatever speaks to it: the interface that push, pull and the build cache are written against.
+Light."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Protocol
+
+from schemas.errors import HeadwaterError
+
+if TYPE_CHECKING:
+    from resources.packed import PackedObjects
+
+Done = Callable[[str, HeadwaterError | None], None]
+"""Called for each object when it is there, or with what kept it from getting there. From one thread."""
+
+
+class Remote(Protocol):
+    """Objects somewhere else. Every object is verified before it becomes visible at either end."""
+
+    url: str
+    """Where it is, without credentials."""
+
+    def close(self) -> None:
+        """Let go of connections and open files."""
+        ...
+
+    def identity(self, *, make: bool) -> str | None:
+        """The id of this remote; with `make` it gets one where it has none. None where none was made yet. One request."""
+        ...
+
+    def present(self, oids: Iterable[str]) -> set[str]:
+        """Those of `oids` that are there. Their bytes are not read."""
+        ...
+
+    def put(self, sources: Mapping[str, PackedObjects], sizes: Mapping[str, int], done: Done) -> None:
+        """Copy objects there, each from the store that holds it; `sizes` are their lengths in bytes. What goes wrong with one
+        object is told to `done`, and the others go on."""
+        ...
+
+    def fetch(self, oids: Iterable[str], sizes: Mapping[str, int], target: PackedObjects, done: Done) -> None:
+        """Copy objects from there into a store on this machine."""
+        ...
