@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from resources import encoding
 from schemas.errors import HeadwaterError, UsageError
-from schemas.sql_quoting import quote, text_literal
+from schemas.sql_quoting import text_literal
 
 if TYPE_CHECKING:
     import duckdb
@@ -202,9 +202,12 @@ def _saying(what: str) -> Iterator[None]:
 
     try:
         yield
-    except (duckdb.Error, csv.Error, UnicodeDecodeError, EOFError, OSError) as problem:
+    except (duckdb.Error, csv.Error, UnicodeDecodeError, EOFError, OSError, HeadwaterError) as problem:
+        if isinstance(problem, HeadwaterError) and problem.rule != "object-encoding":
+            raise
+        said = problem.message if isinstance(problem, HeadwaterError) else _first(str(problem)) or type(problem).__name__
         raise HeadwaterError(
-            f"{what}: {_first(str(problem)) or type(problem).__name__}",
+            f"{what}: {said}",
             rule="dvs-table",
             fix="look at that version with `headwater dvs show`, or leave --rows away",
         ) from problem
@@ -240,8 +243,9 @@ def _load(connection: duckdb.DuckDBPyConnection, table: str, path: Path, kind: T
         )
     described = connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()
     columns = [(str(row[0]), str(row[1])) for row in described]
-    renamed = ", ".join(f"{quote(name)} AS c{number}" for number, (name, _type) in enumerate(columns))
-    connection.execute(f"CREATE TABLE {table} AS SELECT {renamed} FROM {source}")
+    # By place, not by name: a name may hold what SQL cannot say.
+    places = ", ".join(f"c{number}" for number in range(len(columns)))
+    connection.execute(f"CREATE TABLE {table} AS FROM {source} AS read({places})")
     return columns
 
 

@@ -209,6 +209,12 @@ def test_json_lines_with_nested_and_missing_keys(diff: Any) -> None:
     assert ("new", "added") in [(one.column, one.change) for one in made.schema]
 
 
+def test_names_that_sql_cannot_say(diff: Any) -> None:
+    made = diff('{"id":1,"a\\u0000b":1,"x\\"y":2}\n', '{"id":1,"a\\u0000b":2,"x\\"y":2}\n', "t.jsonl")
+    assert made.columns == {"a\0b": 1}
+    assert diff('id,"a""b;--"\n1,x\n', 'id,"a""b;--"\n1,y\n').columns == {'a"b;--': 1}
+
+
 def test_packed_text(diff: Any) -> None:
     from resources.encoding import compressed
 
@@ -245,3 +251,16 @@ def test_counts_are_those_of_dictionaries(
 
 def test_a_rate_of_nothing() -> None:
     assert (rate(None, 5), rate(0, 0), rate(1, 4)) == (None, 0.0, 0.25)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.binary(max_size=60), st.sampled_from(["t.csv", "t.jsonl", "t.parquet", "t.csv.gz", "t.jsonl.zst"]))
+def test_any_bytes_are_compared_or_refused(tmp_path_factory: pytest.TempPathFactory, data: bytes, name: str) -> None:
+    folder = tmp_path_factory.mktemp("diff")
+    said = None
+    try:
+        made = of(folder, data, data, name)
+        assert (made.added, made.removed, made.changed, made.schema) == (0, 0, 0, ())
+    except HeadwaterError as error:
+        said = error
+    assert said is None or (said.rule == "dvs-table" and str(folder) not in said.message)
