@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from resources.dvs.repo import DvsRepo
 
 NEVER_ENTERED: Final = frozenset(
-    {".git", ".hg", ".svn", ".headwater", "headwater-rescue", "node_modules", "__pycache__", ".venv"}
+    {".git", ".hg", ".svn", ".dvc", ".headwater", "headwater-rescue", "node_modules", "__pycache__", ".venv"}
 )
 
 
