@@ -52,7 +52,7 @@ def merge_repo(
     with opened_repo(app, store) as repo:
         if not dry_run:
             repo.require_reason(message)
-        other = open_source(repo, here(app) / source)
+        other = open_source(repo, here(app) / Path(source).expanduser())
         try:
             with app.progress("merging") as bar:
                 report = run(
@@ -104,7 +104,7 @@ def import_dvs(
     with opened_repo(app, store) as repo:
         if not dry_run:
             repo.require_reason(message)
-        folder = here(app) / source
+        folder = here(app) / Path(source).expanduser()
         if repo.folder is not None and same_folder(check_source(folder), repo.folder):
             if prefix:
                 raise UsageError("a repository is converted where it is", rule="usage", fix="leave --prefix away")
@@ -169,7 +169,7 @@ def import_dvc(
         with app.progress("importing") as bar:
             report = run(
                 repo,
-                here(app) / path,
+                here(app) / Path(path).expanduser(),
                 prefix=prefix,
                 caches=[here(app) / Path(cache).expanduser() for cache in caches],
                 conflict=OnConflict(conflict),
@@ -224,7 +224,7 @@ def import_lfs(
         with app.progress("importing") as bar:
             report = run(
                 repo,
-                here(app) / path,
+                here(app) / Path(path).expanduser(),
                 revision=revision,
                 prefix=prefix,
                 objects=[here(app) / Path(place).expanduser() for place in objects],

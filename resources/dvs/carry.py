@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote, unquote
 
 from resources.packed import SMALL
+from resources.process import is_gone, process_mark
 from schemas.errors import HeadwaterError
 
 if TYPE_CHECKING:
     from resources.dvs.repo import DvsRepo
     from resources.packed import Batch, PackedObjects
+
+_OF: Final = "~"
+"""Between the mark of a process and the rest of a name."""
 
 
 def lacking(repo: DvsRepo, oids: Iterable[str]) -> set[str]:
@@ -86,14 +91,25 @@ def _copy(repo: DvsRepo, source: PackedObjects, oid: str, batch: Batch) -> None:
 
 @contextmanager
 def scratch_file(repo: DvsRepo) -> Iterator[Path]:
-    """A path on this machine at which nothing lies yet; what is put there goes at the end."""
+    """A path on this machine at which nothing lies yet; what is put there goes at the end, or when somebody comes by after a
+    process that was killed."""
     folder = repo.objects.scratch
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{os.getpid()}-{uuid.uuid4().hex}"
+    _sweep(folder)
+    path = folder / f"{quote(process_mark(), safe='')}{_OF}{uuid.uuid4().hex}"
     try:
         yield path
     finally:
         path.unlink(missing_ok=True)
+
+
+@cache
+def _sweep(folder: Path) -> None:
+    """Remove what killed processes of this machine left there; once per process."""
+    for path in folder.iterdir():
+        mark, separator, _rest = path.name.partition(_OF)
+        if separator and is_gone(unquote(mark)):
+            path.unlink(missing_ok=True)
 
 
 def missing(oid: str) -> HeadwaterError:
