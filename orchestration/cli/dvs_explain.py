@@ -153,7 +153,9 @@ def _sizes(before: Held | None, after: Held | None) -> str:
     if before is None or after is None or before.oid == after.oid:
         held = after or before
         return size_text(held.size if held else None)
-    return f"{size_text(before.size)} -> {size_text(after.size)}"
+    old, new = before.oid.partition(":")[0], after.oid.partition(":")[0]
+    hashes = "" if old == new else f", {old} -> {new}: other bytes or only another hash"
+    return f"{size_text(before.size)} -> {size_text(after.size)}{hashes}"
 
 
 def _summary(before: Side, after: Side, total: dict[str, int]) -> str:

@@ -206,7 +206,7 @@ def _commit_until(repo: DvsRepo, moment: datetime) -> tuple[str, datetime] | Non
     endings = (sidecar.JSON_SUFFIX, sidecar.TOML_SUFFIX)
     below = [*(f":(glob){start}**/*{ending}" for ending in endings), f":(glob){start}{manifest.FILE}"]
     try:
-        found = side.git.commit("HEAD", until=moment.isoformat(), below=below)
+        found = side.git.commit("HEAD", until=moment.isoformat(timespec="seconds"), below=below)
     except GitError:
         return None
     when = _time(found[1]) if found is not None else None

@@ -120,6 +120,13 @@ class TestDiff:
         ran = run("dvs", "diff", "--rows", "--json")
         assert (ran.code, changes(ran)["b.csv"]["error"]["rule"]) == (1, "dvs-storage-missing")
 
+    def test_a_file_that_was_named_by_another_hash_says_so(self, root: Path, run: Run) -> None:
+        put(root, "a.txt", "one")
+        assert run("dvs", "add", ".").code == 0
+        assert run("dvs", "rehash", "--to", "sha256").code == 0
+        text = run("dvs", "diff", "1", "0").out
+        assert "blake3 -> sha256: other bytes or only another hash" in text
+
     def test_only_some_files(self, root: Path, run: Run) -> None:
         for path in ("a/x", "a/y", "b/z"):
             put(root, path, path)

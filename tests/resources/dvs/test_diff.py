@@ -119,6 +119,19 @@ def test_a_git_revision_is_read_without_a_checkout(root: Path) -> None:
     repo.close()
 
 
+def test_the_mirror_tree_of_the_third_generation(root: Path, tmp_path: Path) -> None:
+    (root / "inner/dvs.toml").write_text(f'[backend]\npath = "{tmp_path}/store"\n')
+    side = root / "inner/.dvs/d/a.csv.dvs"
+    side.parent.mkdir(parents=True)
+    side.write_text(f'{{"hashes":{{"blake3":"{"a" * 64}"}},"size":10,"created_by":"ann","add_time":"{TIME}"}}')
+    git(root, "add", "-A")
+    git(root, "commit", "-qm", "one")
+    repo = open_repo(root)
+    assert side_of(repo, "main").files == {"d/a.csv": A}
+    assert side_of(repo, None).files == {"d/a.csv": A}
+    repo.close()
+
+
 def test_a_revision_with_nothing_but_a_manifest(root: Path) -> None:
     (root / "inner/dvs.lock").write_text(f'{{"version":1,"entries":[{{"path":"x","oid":"{A.oid}","bytes":10}}]}}')
     git(root, "add", ".")
