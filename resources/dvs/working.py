@@ -98,6 +98,12 @@ class _Scan:
             folder = self._folder(where, entries)
             if folder is not None:
                 fresh.append(folder)
+        for where in self._mirrored(below):
+            if where not in seen:
+                seen.add(where)
+                folder = self._folder(where, [])
+                if folder is not None:
+                    fresh.append(folder)
         inside = f"{below}/" if below else ""
         gone = [path for path in self.known if path not in seen and (path == below or path.startswith(inside))]
         self.index.save(fresh, [] if self.enter is not None else gone)
@@ -125,6 +131,26 @@ class _Scan:
                     files.append(entry)
             files.reverse()
             yield where, files
+
+    def _mirrored(self, below: str) -> Iterator[str]:
+        """The folders whose sidecars the mirror tree holds: in a fresh clone the folders themselves are not there yet."""
+        stack = [below] if self.mirror is not None else []
+        while stack:
+            where = stack.pop()
+            held = False
+            try:
+                with os.scandir(self.root / str(self.mirror) / where) as found:
+                    for entry in found:
+                        if entry.is_dir(follow_symlinks=False):
+                            folder = f"{where}/{entry.name}" if where else entry.name
+                            if self._entered(folder, entry.name):
+                                stack.append(folder)
+                        else:
+                            held = held or sidecars.data_path(entry.name) is not None
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            if held:
+                yield where
 
     def _entered(self, folder: str, name: str) -> bool:
         if name in NEVER_ENTERED or folder == ".dvs":

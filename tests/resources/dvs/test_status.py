@@ -208,3 +208,17 @@ def test_sidecars_of_the_third_generation(root: Path) -> None:
     digits = oid.partition(":")[2]
     (root / ".dvs/d/a.dvs").write_text(f'{{"hashes": {{"blake3": "{digits}"}}, "size": 4, "add_time": "{TIME}"}}')
     assert {path: str(row.status) for path, row in ask(root).items()} == {"d/a": "current"}
+
+
+def test_files_of_the_mirror_tree_are_absent_where_their_folder_is_missing(root: Path, tmp_path: Path) -> None:
+    (root / "dvs.toml").write_text(f'[backend]\npath = "{tmp_path}/store"\n')
+    for path in ("top.csv", "d/e/a.csv"):
+        side = root / ".dvs" / f"{path}.dvs"
+        side.parent.mkdir(parents=True, exist_ok=True)
+        text = f'{{"hashes":{{"blake3":"{"a" * 64}"}},"size":1,"created_by":"ann","add_time":"{TIME}"}}'
+        side.write_text(text)
+    for _time in range(2):
+        assert sorted(ask(root)) == ["d/e/a.csv", "top.csv"]
+    (root / "d/e").mkdir(parents=True)
+    (root / "d/e/a.csv").write_text("x")
+    assert ask(root)["d/e/a.csv"].status is FileStatus.UNSYNCED
