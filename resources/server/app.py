@@ -12,8 +12,8 @@ import json
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -46,6 +46,9 @@ _BATCH_LIMIT: Final = 1 << 30
 _PAGE: Final = 1000
 _LARGEST_PAGE: Final = 10_000
 _INLINE: Final = 1 << 20
+_TOGETHER: Final = 128 << 10
+"""Bytes of objects that are made durable together with those that other requests bring at the same time."""
+_MOST_TOGETHER: Final = 64
 _WORKERS: Final = 16
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})\Z")
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -76,6 +79,7 @@ class ObjectServer:
         self.settings = settings
         self.access = access
         self.pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="objects")
+        self.together = Together(objects, self.pool)
         self.began = time.monotonic()
         self._turns = asyncio.Semaphore(settings.concurrency)
         self._description = json.dumps(description(settings)).encode()
@@ -165,7 +169,9 @@ class ObjectServer:
         declared = exchange.length
         if declared is not None and declared > self.settings.max_upload:
             raise too_large(self.settings.max_upload)
-        if declared is not None and declared <= _INLINE:
+        if declared is not None and declared <= _TOGETHER and encoding is None:
+            new = await self.together.keep(oid, await exchange.body(_TOGETHER))
+        elif declared is not None and declared <= _INLINE:
             new = await exchange.work(self.objects.keep, oid, await exchange.body(_INLINE), encoding)
         else:
             new = await self._receive(exchange, oid, encoding)
@@ -323,6 +329,45 @@ class ObjectServer:
             await exchange.cut()
         else:
             await exchange.problem(problem)
+
+
+class Together:
+    """Small objects that come at the same time: while some are being made durable, the next ones gather."""
+
+    def __init__(self, objects: ServedObjects, pool: Executor) -> None:
+        self.objects = objects
+        self._pool = pool
+        self._waiting: list[tuple[str, bytes, asyncio.Future[bool]]] = []
+        self._task: asyncio.Task[None] | None = None
+
+    async def keep(self, oid: str, data: bytes) -> bool:
+        """As `ServedObjects.keep`."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[bool] = loop.create_future()
+        self._waiting.append((oid, data, future))
+        if self._task is None:
+            self._task = loop.create_task(self._work())
+        return await future
+
+    async def _work(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while self._waiting:
+                group, self._waiting = self._waiting[:_MOST_TOGETHER], self._waiting[_MOST_TOGETHER:]
+                objects = [(oid, data) for oid, data, _ in group]
+                try:
+                    results: Sequence[bool | Exception] = await loop.run_in_executor(self._pool, self.objects.keep_many, objects)
+                except Exception as error:
+                    results = [error] * len(group)
+                for (_, _, future), result in zip(group, results, strict=True):
+                    if future.done():
+                        continue  # its client has gone
+                    if isinstance(result, Exception):
+                        future.set_exception(result)
+                    else:
+                        future.set_result(result)
+        finally:
+            self._task = None
 
 
 class _Endpoint:

@@ -10,8 +10,8 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from heapq import merge
@@ -25,7 +25,8 @@ from resources.packs import Pack, key_of
 from resources.remotes.mark import make_mark
 from resources.server.frames import END, Head
 from resources.server.places import Places
-from resources.storage.durable import sync_file
+from resources.storage.durable import sync_file, sync_file_system
+from resources.storage.folders import Folder
 from resources.storage.leftovers import temporary_name
 from resources.storage.local import LocalStorage
 from resources.storage.staging import discard
@@ -38,10 +39,16 @@ _PROOFS: Final = 20_000
 _PROOF_LASTS: Final = 3600.0
 """Seconds for which a copy that was verified need not be verified again before stretches of it are sent."""
 _COUNT_LASTS: Final = 600.0
+_COUNT_WAIT: Final = 1.0
+"""Seconds somebody waits for the first count."""
 _TICK: Final = 50_000_000
 """Nanoseconds by which a clock of a file system may be behind."""
 _FORGET_FROM: Final = 256 << 10
 """Objects of so many bytes are not kept in memory after they were written."""
+_SYNC_EVERY: Final = 64 << 20
+"""Bytes of a large object after which it is flushed while more of it comes."""
+_TOGETHER_FROM: Final = 4
+"""From so many small objects on, flushing the file system is cheaper than flushing each (59 against 510 us each, for 16)."""
 _GATHER: Final = 1 << 20
 _BISECT_COST: Final = 20
 """Looking up one oid in a pack costs about as much as passing this many members of it."""
@@ -286,6 +293,48 @@ class ServedObjects:
         finally:
             incoming.abandon()
 
+    def keep_many(self, objects: Sequence[tuple[str, bytes]]) -> list[bool | Exception]:
+        """Take small objects at once, with two flushes for all of them instead of two for each; what `keep` returns or raises."""
+        results: list[bool | Exception] = []
+        staged: dict[str, Incoming] = {}
+        try:
+            for oid, data in objects:
+                incoming = self.receive(oid)
+                try:
+                    incoming.write(data)
+                    new = incoming.stage() if oid not in staged else False
+                except (HeadwaterError, OSError) as error:
+                    incoming.abandon()
+                    results.append(error)
+                    continue
+                if new:
+                    staged[oid] = incoming
+                results.append(new)
+            try:
+                self._settle(list(staged.values()))
+            except OSError as error:
+                return [error if result is True else result for result in results]
+        finally:
+            for incoming in staged.values():
+                incoming.abandon()
+        return results
+
+    def _settle(self, staged: list[Incoming]) -> None:
+        together = len(staged) >= _TOGETHER_FROM
+        root = self.storage.root
+        if together:
+            sync_file_system(root, [root / incoming.path for incoming in staged])
+        else:
+            for incoming in staged:
+                incoming.sync()
+        folders = {incoming.settle() for incoming in staged}
+        if together:
+            sync_file_system(root, [root / folder for folder in folders])
+        else:
+            for folder in folders:
+                with self.places.folder(tuple(folder.split("/"))) as opened:
+                    opened.sync()
+
     def present(self, oid: str, size: int) -> bool:
         """Whether a good copy of that length lies here, as far as can be told without reading it. Only the places where we
         write are looked at: to keep what lies in an older layout once more does no harm."""
@@ -294,13 +343,11 @@ class ServedObjects:
             return True
         if oid in self.rotten:
             return False
-        *above, name = self.objects.files.path(oid).split("/")
-        with self.places.folder(tuple(above)) as folder:
-            try:
-                status = folder.stat(name)
-            except FileNotFoundError:
-                return False
-            return S_ISREG(status.st_mode) and status.st_size == size
+        try:
+            status = (self.storage.root / self.objects.files.path(oid)).lstat()
+        except FileNotFoundError:
+            return False
+        return S_ISREG(status.st_mode) and status.st_size == size
 
     def added(self, objects: int, stored: int) -> None:
         """Keep the totals right without counting again."""
@@ -380,7 +427,7 @@ class ServedObjects:
     def count(self) -> Totals:
         """The totals, counted at most every ten minutes; one thread counts, the others get what was known before."""
         if self.totals.objects is None or time.monotonic() - self.totals.counted > _COUNT_LASTS:
-            if not self._counting.acquire(blocking=False):
+            if not self._counting.acquire(timeout=_COUNT_WAIT if self.totals.objects is None else 0):
                 return self.totals
             try:
                 objects = stored = 0
@@ -394,7 +441,10 @@ class ServedObjects:
 
 
 class Incoming:
-    """One object on its way in: written beside its final place under a temporary name, hashed as it comes."""
+    """One object on its way in: hashed as it comes, written beside its final place under a temporary name.
+
+    What comes in one part is written only after it was found to be right and not to be here.
+    """
 
     def __init__(self, store: ServedObjects, oid: str, encoding: str | None = None) -> None:
         self.store = store
@@ -402,15 +452,14 @@ class Incoming:
         self.size = 0
         self._hash = hasher(parse_oid(oid)[0])
         self._decoder = Decoder() if encoding == "zstd" else None
-        self._above = store.places.folder(tuple(store.objects.prefix.split("/")) if store.objects.prefix else ())
-        self._folder = self._above.__enter__()
-        self._temporary = temporary_name("incoming")
+        *self._above, self._name = store.objects.files.path(oid).split("/")
+        self._first: bytes | None = None
+        """The first part, until it is written."""
+        self._stack = ExitStack()
+        self._folder: Folder | None = None
+        self._temporary = ""
         self._fd: int | None = None
-        try:
-            self._fd = self._folder.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-        except BaseException:
-            self._above.__exit__(None, None, None)
-            raise
+        self._unsynced = 0
 
     def write(self, data: bytes) -> None:
         """Take the next bytes. Raises TooMuch, HeadwaterError (rule `object-encoding`), OSError."""
@@ -421,7 +470,7 @@ class Incoming:
                 self._take(block)
 
     def _take(self, data: bytes) -> None:
-        assert self._fd is not None
+        first = self.size == 0
         self.size += len(data)
         if self.size > self.store.cap:
             raise TooMuch(
@@ -430,13 +479,50 @@ class Incoming:
                 fix="raise max_upload in the server's settings, or keep the object elsewhere",
             )
         self._hash.update(data)
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self._fd, view) :]
+        if first:
+            self._first = data
+        else:
+            self._write(data)
+
+    def _write(self, data: bytes) -> None:
+        fd = self._open() if self._fd is None else self._fd
+        if self._first is not None:
+            data, self._first = self._first + data, None
+        write_whole(fd, data)
+        self._unsynced += len(data)
+        if self._unsynced >= _SYNC_EVERY:
+            # What is dirty must not pile up: whoever flushes the file system next would wait for all of it.
+            sync_file(fd)
+            _forget_pages(fd)
+            self._unsynced = 0
+
+    def _open(self) -> int:
+        for attempt in range(2):
+            try:
+                self._folder = self._stack.enter_context(self.store.places.folder(tuple(self._above)))
+                self._temporary = temporary_name(self._name)
+                self._fd = self._folder.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+            except FileNotFoundError:
+                if attempt:
+                    raise
+                self.store.places.forget()
+            else:
+                break
+        assert self._fd is not None
+        return self._fd
 
     def finish(self) -> bool:
         """Verify, make durable and show the object; False when it was here already. Raises Mismatch, OSError."""
-        assert self._fd is not None
+        if not self.stage():
+            return False
+        self.sync()
+        self.settle()
+        assert self._folder is not None
+        self._folder.sync()
+        return True
+
+    def stage(self) -> bool:
+        """Verify, and write what is not written; False when the object is here already. Raises as `finish`."""
         if self._decoder is not None:
             self._decoder.finish()
         if self._hash.hexdigest() != parse_oid(self.oid)[1]:
@@ -445,35 +531,47 @@ class Incoming:
                 rule="oid-mismatch",
                 fix="send the bytes again; when that does not help, the file was changed after its oid was computed",
             )
-        store = self.store
-        if store.present(self.oid, self.size):
+        if self.store.present(self.oid, self.size):
             return False
-        sharing = store.storage.sharing
+        self._write(b"")
+        assert self._fd is not None
+        sharing = self.store.storage.sharing
         if sharing is not None:
             sharing.give(self._fd, sharing.object_mode or _OBJECT_MODE)
-        else:
+        elif hasattr(os, "fchmod"):
             os.fchmod(self._fd, _OBJECT_MODE)
-        sync_file(self._fd)
-        if self.size >= _FORGET_FROM and hasattr(os, "posix_fadvise"):
-            # What goes up is seldom asked for soon, and fresh memory for its pages costs more than all else of a PUT.
-            os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
-        *above, name = store.objects.files.path(self.oid).split("/")
-        with store.places.folder(tuple(above)) as target:
-            self._folder.rename(self._temporary, target, name)
-            self._temporary = ""
-            target.sync()
-        store.rotten.discard(self.oid)
-        store.added(1, self.size)
         return True
+
+    def sync(self) -> None:
+        """Make the staged bytes durable."""
+        assert self._fd is not None
+        sync_file(self._fd)
+        if self.size >= _FORGET_FROM:
+            _forget_pages(self._fd)
+
+    def settle(self) -> str:
+        """Show the object under its name; returns its folder, whose flush makes that durable."""
+        assert self._folder is not None
+        self._folder.settle(self._temporary, self._name)
+        self._temporary = ""
+        self.store.rotten.discard(self.oid)
+        self.store.added(1, self.size)
+        return "/".join(self._above)
+
+    @property
+    def path(self) -> str:
+        """Where the staged bytes lie."""
+        return "/".join((*self._above, self._temporary))
 
     def abandon(self) -> None:
         """Let go, and remove what was not finished. Harmless after `finish`."""
+        self._first = None
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
-            if self._temporary:
+            if self._temporary and self._folder is not None:
                 discard(self._folder, self._temporary)
-            self._above.__exit__(None, None, None)
+        self._stack.close()
 
 
 class IncomingMany:
@@ -482,6 +580,7 @@ class IncomingMany:
     def __init__(self, store: ServedObjects) -> None:
         self.store = store
         self._batch = store.objects.batch()
+        self._new: dict[str, int] = {}
 
     def keep(self, oid: str, data: bytes) -> bool:
         """Take a small object; False when it is here already. Raises Mismatch."""
@@ -494,6 +593,7 @@ class IncomingMany:
             self._batch.put(data, oid=oid)
         except HeadwaterError as error:
             raise Mismatch(error.message, rule=error.rule, fix="send the bytes again") from None
+        self._new[oid] = len(data)
         return True
 
     def _verify(self, oid: str, data: bytes) -> None:
@@ -506,10 +606,26 @@ class IncomingMany:
     def finish(self) -> None:
         """Make all of them durable and visible."""
         self._batch.__exit__(None, None, None)
+        self.store.added(len(self._new), sum(self._new.values()))
+        self._new = {}
 
     def abandon(self) -> None:
         """Forget the small ones. Harmless after `finish`."""
         self._batch.__exit__(GeneratorExit, None, None)
+
+
+def _forget_pages(fd: int) -> None:
+    """Take a flushed file out of memory: what goes up is seldom asked for soon, and fresh memory for its pages costs more than
+    all else of an upload (428 against 2,047 MiB/s measured on a virtual machine)."""
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def write_whole(fd: int, data: bytes) -> None:
+    """Write every byte."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
 
 
 def _is_oid(text: str) -> bool:

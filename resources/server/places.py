@@ -95,4 +95,3 @@ class Places:
         """Close every folder."""
         with self._lock:
             self._let_go()
-

@@ -117,8 +117,8 @@ def serve(
     scratch = _scratch(state)
     listener = _listen(settings)
     objects = PackedObjects(storage, scratch, packed=packed, compress=compress)
-    storage.sweep(enter=lambda _folder: False)  # uploads that a killed server left behind
     server = ObjectServer(ServedObjects(objects, cap=settings.max_upload), settings, Access(tokens, settings))
+    server.pool.submit(server.objects.count)  # which also removes what a killed server had half written
     protocol = type("TimedProtocol", (Protocol,), {"header_time": settings.header_time})
     config = uvicorn.Config(
         server.application(),
