@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.orchestration.cli.conftest import Ran
+from tests.orchestration.cli.conftest import Ran, start
 from tests.orchestration.cli.test_dvs import git, objects, outcomes, put, statuses
 
 Run = Callable[..., Ran]
@@ -240,3 +240,30 @@ class TestMergeRepo:
         assert len(lock(root)) == 303
         assert run("dvs", "get").code == 0
         assert (root / "many/299.csv").read_text() == "299\n"
+
+
+class TestTogether:
+    def test_six_commands_at_once_lose_nothing(self, root: Path, source: Path, tmp_path: Path, run: Run) -> None:
+        for number in range(3):
+            put(tmp_path, f"out/{number}.bin", BIG + bytes([number]))
+        calls = [
+            *(["dvs", "merge-repo", "../source", "--prefix", f"m{number}"] for number in range(3)),
+            *(["dvs", "import-url", f"../out/{number}.bin"] for number in range(3)),
+        ]
+        started = [start(*call, cwd=root) for call in calls]
+        ended = [(process.communicate(timeout=120), process.returncode) for process in started]
+        assert [code for _said, code in ended] == [0] * 6, ended
+        wanted = {f"m{number}/{path}" for number in range(3) for path in ("a.csv", "deep/big.bin", "empty")}
+        assert set(lock(root)) == wanted | {f"{number}.bin" for number in range(3)}
+        assert set(statuses(run)) == set(lock(root))
+        assert len(run("dvs", "log", "--json").records) == 6
+        assert run("dvs", "audit", "verify").code == 0
+        assert run("dvs", "verify").code == 0
+
+    def test_a_name_that_is_not_unicode_is_a_row(self, root: Path, source: Path, run: Run) -> None:
+        odd = os.fsdecode(b"bad\xff.csv")
+        put(source, f"{odd}.dvs", (source / "a.csv.dvs").read_bytes())
+        ran = run("dvs", "merge-repo", "../source", "--json")
+        assert ran.code == 1
+        assert [record["outcome"] for record in ran.records if "path" in record] == ["error"]
+        assert not (root / "dvs.lock").exists()
