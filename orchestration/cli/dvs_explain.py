@@ -285,10 +285,11 @@ _SHOWN_POINTERS: Final = 10
 @command("why")
 @click.argument("what", metavar="OID|PATH[@STATE]")
 @click.option("--git/--no-git", default=True, help="Also look through the commits, branches and tags of git.")
+@click.option("--ask", is_flag=True, help="Ask the remotes of this clone now, instead of believing the last proof alone.")
 @click.option("--commits", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Commits that are named at most.")
 @store_option
 @pass_app
-def why(app: App, what: str, git: bool, commits: int, store: str | None) -> int:
+def why(app: App, what: str, git: bool, ask: bool, commits: int, store: str | None) -> int:
     """Why an object is kept: what names it, and which places hold it.
 
     Sidecars, the manifest, states, operations, the audit log, commits, branches and tags name objects; the storage, the cache,
@@ -304,7 +305,7 @@ def why(app: App, what: str, git: bool, commits: int, store: str | None) -> int:
             path = repo_path(app, repo, what)
         oid = find_oid(repo, what, path)
         with app.progress("looking") as bar:
-            found = run(repo, oid, commits=commits, git=git, progress=bar.show)
+            found = run(repo, oid, commits=commits, git=git, ask=ask, progress=bar.show)
         app.say(f"{app.style(oid, 'bold')}  {size_text(found.size)}".rstrip())
         for heading, kinds in (("Named by", NAMES), ("Held by", PLACES)):
             rows: list[list[str]] = []

@@ -145,9 +145,11 @@ def why(
     *,
     commits: int = COMMITS,
     git: bool = True,
+    ask: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Why:
-    """Everything that names or holds the object. `commits` are at most shown of git; without `git` it is not asked."""
+    """Everything that names or holds the object. `commits` are at most shown of git; without `git` it is not asked. With `ask`
+    the remotes of this clone are asked now; what they say is remembered as proofs are."""
     made = Why(oid)
     steps: list[tuple[str, Callable[[], Iterator[Pointer]]]] = [
         ("working tree", lambda: _files(repo, made)),
@@ -156,6 +158,7 @@ def why(
         ("audit log", lambda: _audit(repo, made)),
         ("stores", lambda: _stores(repo, made)),
         ("trash", lambda: _trash(repo, made)),
+        *([("asking remotes", lambda: _asked(repo, made))] if ask else []),
         ("remotes", lambda: _remotes(repo, made)),
     ]
     if git:
@@ -287,6 +290,35 @@ def _trash(repo: DvsRepo, made: Why) -> Iterator[Pointer]:
             held.close()
         if found is not None:
             yield Pointer("trash", name, note="`headwater dvs trash restore` brings it back")
+
+
+def _asked(repo: DvsRepo, made: Why) -> Iterator[Pointer]:
+    """Ask each remote; those without an identity, about which nothing can be remembered, are told at once."""
+    from resources.dvs.repo import now
+    from resources.dvs.sync import open_remote, resolved_remotes
+
+    ledger = Ledger(repo.local / "ledger.db")
+    for setting in resolved_remotes(repo):
+        try:
+            opened = open_remote(repo, setting)
+            try:
+                held = made.oid in opened.present([made.oid])
+                identity = opened.identity(make=False)
+            finally:
+                opened.close()
+        except (HeadwaterError, OSError) as error:
+            said = error.message if isinstance(error, HeadwaterError) else error.strerror or str(error)
+            made.remarks.append(f"the remote {setting.name} cannot be asked: {said}")
+            continue
+        if not held:
+            made.remarks.append(f"the remote {setting.name} does not hold it")
+        if identity is None:
+            if held:
+                yield Pointer("remote", opened.url, when=now(), note="asked now")
+        elif held:
+            ledger.prove(identity, opened.url, [made.oid])
+        else:
+            ledger.forget(identity, [made.oid])
 
 
 def _remotes(repo: DvsRepo, made: Why) -> Iterator[Pointer]:

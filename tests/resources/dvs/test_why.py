@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from resources.dvs.repo import DvsRepo
 from resources.dvs.snapshots import tracked_now
+from resources.dvs.sync import push
 from resources.dvs.why import NAMES, PLACES, Why, find_oid, why
 from resources.remotes.ledger import Ledger
 from resources.storage.local import LocalStorage
@@ -140,6 +142,24 @@ def test_the_trash_and_retention(root: Path) -> None:
     assert made.verdict == "kept"
     assert made.retained is not None
     assert ask(root, oid).retained is None
+
+
+def test_remotes_are_asked_when_told_to(root: Path, tmp_path: Path) -> None:
+    oid = track(root, "a", b"one")
+    (root / "in [1]/.dvs/config.toml").write_text(
+        f'[remotes.origin]\nurl = "{tmp_path}/remote"\n[remotes.other]\nurl = "{tmp_path}/other"\n'
+    )
+    made = ask(root, oid, ask=True)
+    assert not made.of("remote")
+    assert made.remarks == ["the remote origin does not hold it", "the remote other does not hold it"]
+    repo = open_repo(root)
+    push(repo)
+    repo.close()
+    assert [pointer.name for pointer in ask(root, oid).of("remote")] == [f"{tmp_path}/remote"]
+    shutil.rmtree(tmp_path / "remote/packs")
+    assert ask(root, oid).of("remote"), "the last proof is believed"
+    assert not ask(root, oid, ask=True).of("remote")
+    assert not ask(root, oid).of("remote"), "and no more"
 
 
 def test_a_file_with_other_bytes_is_a_copy_of_what_it_holds(root: Path) -> None:
