@@ -7,7 +7,6 @@ from assets.engine.recipe import GitConfig
 
 def git_setup() -> list[GitConfig]:
     """`Kind.git_setup`: the merge driver that the `.gitattributes` of a repository names."""
-    return [
-        GitConfig("merge.dvs-lock.name", "merge manifests of versioned data file by file"),
-        GitConfig("merge.dvs-lock.driver", "headwater dvs merge-driver %O %A %B %P"),
-    ]
+    from resources.dvs.init import MERGE_SETTINGS
+
+    return [GitConfig(name, value) for name, value in MERGE_SETTINGS]

@@ -15,6 +15,7 @@ from schemas.dvs.sidecar import SidecarFormat, sidecar_path
 from schemas.errors import HeadwaterError
 
 if TYPE_CHECKING:
+    from resources.statcache import StatCache
     from resources.storage.base import Change, Storage
     from schemas.findings import Finding
 
@@ -37,7 +38,7 @@ def check(storage: Storage, root: str) -> list[Finding]:
 
 def fix(storage: Storage, root: str, findings: Sequence[Finding]) -> list[Change]:
     """`Kind.fix`: the manifest brought in step with the sidecars, and what git is told corrected."""
-    from resources.dvs.doctor import repairs
+    from resources.dvs.mend import repairs
 
     return repairs(storage, root, findings).changes
 
@@ -64,6 +65,36 @@ def _named(held: Hashable, path: str, _signature: Hashable) -> frozenset[str]:
         return frozenset(read_manifest(cast("Storage", held).read(path), path).entries)
     except (HeadwaterError, OSError):
         return frozenset()
+
+
+def known(storage: Storage, root: str, below: str, stat_cache: StatCache) -> list[tuple[str, str, int]]:
+    """`Kind.known`: the files of the manifest in the folder `below` that are named by blake3, with their lengths.
+
+    Kept in the stat cache by the manifest's bytes: a manifest of a million files takes seconds to read.
+    """
+    import json
+
+    path = _below(root, "dvs.lock")
+    if storage.stat(path) is None:
+        return []
+    key = f"dvs-known:{stat_cache.digest(storage, path)}:{root}:{below}"
+    kept = stat_cache.memo(key)
+    if kept is not None:
+        return [(name, oid, size) for name, oid, size in json.loads(kept)]
+    from schemas.dvs.manifest import read_manifest
+
+    try:
+        entries = read_manifest(storage.read(path), path).entries.values()
+    except HeadwaterError:
+        return []  # what is wrong with it, the check says
+    lead = f"{below}/" if below else ""
+    found = [
+        (where, entry.oid, entry.bytes)
+        for entry in entries
+        if (where := _below(root, entry.path)).startswith(lead) and entry.oid.startswith("blake3:")
+    ]
+    stat_cache.set_memo(key, json.dumps(found).encode())
+    return found
 
 
 def _mirror(storage: Storage, root: str) -> str | None:

@@ -14,7 +14,7 @@ from orchestration.cli.dvs_stores import chosen_root, dry_run_option, opened_rep
 from schemas.errors import HeadwaterError, InvalidText, UsageError
 
 if TYPE_CHECKING:
-    from resources.dvs.doctor import Repairs
+    from resources.dvs.mend import Repairs
     from resources.dvs.repo import DvsRepo
     from resources.storage.base import Storage
     from schemas.findings import Finding
@@ -111,7 +111,7 @@ def _repair_with(
     app: App, storage: Storage, root: str, repo: DvsRepo | None, found: Sequence[Finding], *, dry_run: bool, yes: bool
 ) -> bool:
     from assets.engine.repairs import repairs as replacements
-    from resources.dvs.doctor import repairs
+    from resources.dvs.mend import repairs
 
     made = repairs(storage, root, found, repo)
     taken = {change.path for change in made.changes}
@@ -158,7 +158,7 @@ def _shown(app: App, made: Repairs) -> Iterator[str]:
 
 def _make(app: App, storage: Storage, root: str, repo: DvsRepo | None, made: Repairs) -> None:
     """Commit exactly what was shown; the state of the clone follows the text. Raises Conflict when a file was changed since."""
-    from resources.dvs.doctor import set_in_git
+    from resources.dvs.mend import set_in_git
 
     if made.changes:
         storage.commit(made.changes, label="dvs doctor --fix")

@@ -194,7 +194,8 @@ def _details(
     samples: int,
 ) -> tuple[dict[str, Any], list[str], bool]:
     """(what a JSON record gets, lines for people, whether it failed) of the rows of one changed file; nothing for other files."""
-    from assets.dvs.diff import compare, format_of
+    from assets.dvs.diff import compare
+    from assets.dvs.table_files import format_of
     from resources.dvs.diff import CHANGED, lay_out
 
     kind = format_of(change.path)

@@ -9,22 +9,19 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from resources.dvs.findings import Text, findings_of, read_text
-from resources.dvs.findings import repairs as manifest_repairs
-from resources.dvs.gitignore import pattern
-from resources.dvs.init import MERGE_LINE, storage_place
+from resources.dvs.init import MERGE_LINE, MERGE_SETTINGS, storage_place
 from resources.git import Git, GitError, top_level
-from resources.storage.base import ABSENT, Change, Expect, Storage
+from resources.storage.base import ABSENT, Storage
 from schemas.dvs import config as configs
 from schemas.dvs import local_config, manifest, sidecar
 from schemas.dvs import state as states
 from schemas.errors import HeadwaterError, InvalidText
 from schemas.findings import Finding, Severity, found, rule
-from schemas.oid import bytes_oid
 
 if TYPE_CHECKING:
     from resources.dvs.repo import DvsRepo
@@ -40,20 +37,16 @@ CLONE_STATE = rule("dvs-clone-state", Severity.ERROR, "Git keeps away from the c
 MISSING = rule("dvs-object-missing", Severity.ERROR, "A place is known that holds the object of every versioned file.")
 ELSEWHERE = rule("dvs-object-elsewhere", Severity.INFO, "The storage or the cache holds the object of every versioned file.")
 STATE = rule("dvs-state-damaged", Severity.WARNING, "What the clone remembers of its states can be read.")
-
 GIT_SILENT = rule("dvs-git-silent", Severity.WARNING, "Git answers what it tracks and ignores.")
 TOKEN = rule(
     "dvs-token-readable", Severity.WARNING, "The settings of a clone that hold a token are readable by their owner alone."
 )
 
-MERGE_DRIVER: Final = ("merge.dvs-lock.driver", "headwater dvs merge-driver %O %A %B %P")
-_MERGE_NAME: Final = ("merge.dvs-lock.name", "merge manifests of versioned data file by file")
 _MOST: Final = 1_000
 """So many files of one rule are named one by one."""
 _IGNORE: Final = ".gitignore"
 _ATTRIBUTES: Final = ".gitattributes"
 _CLONE: Final = ".dvs"
-_LIMIT: Final = 1 << 30
 
 
 def findings(storage: Storage, root: str, *, git: bool = True) -> list[Finding]:
@@ -63,7 +56,7 @@ def findings(storage: Storage, root: str, *, git: bool = True) -> list[Finding]:
     """
     text = read_text(storage, root)
     made = [*findings_of(root, text), *_twice(storage, root, text), *_inside(storage, root, text)]
-    side = _side(storage, root) if git else None
+    side = git_around(storage, root) if git else None
     if side is not None:
         try:
             made += list(side.findings(text))
@@ -77,7 +70,7 @@ def kept_findings(storage: Storage, root: str) -> list[Finding]:
     the top of the storage: they can be remembered as long as these files are the same. Sorted by place."""
     text = read_text(storage, root)
     made = [*findings_of(root, text), *_twice(storage, root, text), *_inside(storage, root, text)]
-    side = _side(storage, root)
+    side = git_around(storage, root)
     if side is not None:
         watched = {_IGNORE, _below(root, _IGNORE)}
         with suppress(GitError):  # the doctor says that git does not answer
@@ -151,7 +144,7 @@ def _inside(storage: Storage, root: str, text: Text) -> Iterator[Finding]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Side:
+class GitAround:
     """The git checkout around a repository. `lead` is before every path of the repository in git."""
 
     storage: Storage
@@ -223,9 +216,13 @@ class _Side:
             message = "git merges dvs.lock line by line, so that two branches that add files conflict"
             fix = f"write `{MERGE_LINE}` into it; `headwater dvs doctor --fix` does"
             yield found(ATTRIBUTE, _below(self.root, _ATTRIBUTES), message, fix=fix)
-        elif self.git.config_get(MERGE_DRIVER[0]) is None:
+        elif not self.knows_driver():
             message = "git in this clone does not know the driver that merges dvs.lock"
             yield found(DRIVER, _below(self.root, _ATTRIBUTES), message, fix="`headwater git setup` installs it")
+
+    def knows_driver(self) -> bool:
+        """Whether git in this clone can merge manifests by their driver."""
+        return all(self.git.config_get(name) is not None for name, _value in MERGE_SETTINGS if name.endswith(".driver"))
 
     def inside(self, source: str) -> str | None:
         """A file that git names as a path of the storage; None where it lies outside of it."""
@@ -239,7 +236,7 @@ class _Side:
         return None
 
 
-def _side(storage: Storage, root: str) -> _Side | None:
+def git_around(storage: Storage, root: str) -> GitAround | None:
     if storage.local_root is None:
         return None
     folder = storage.local_root / root
@@ -247,7 +244,7 @@ def _side(storage: Storage, root: str) -> _Side | None:
     if top is None:
         return None
     inside = folder.resolve().relative_to(top.resolve()).as_posix()
-    return _Side(storage, root, Git(top), "" if inside == "." else f"{inside}/")
+    return GitAround(storage, root, Git(top), "" if inside == "." else f"{inside}/")
 
 
 # the clone
@@ -282,9 +279,23 @@ def _state(repo: DvsRepo) -> Iterator[Finding]:
     except HeadwaterError as error:
         yield found(STATE, repo.path(states.HEAD), f"the present state is of no use: {error.message}", fix=mend)
         return
-    newest = _newest(repo, records)
+    newest = newest_state(repo, records)
     if newest is not None and newest != head:
         yield found(STATE, repo.path(states.HEAD), "the last operation of the log led to another state", fix=mend)
+
+
+def newest_state(repo: DvsRepo, records: Sequence[states.LogRecord]) -> str | None:
+    """The state that the last operation led to whose state can be read."""
+    return next((record.new for record in reversed(records) if is_readable(repo, record.new)), None)
+
+
+def is_readable(repo: DvsRepo, state_id: str) -> bool:
+    """Whether a state is there, and whole."""
+    try:
+        repo.snapshot(state_id)
+    except HeadwaterError:
+        return False
+    return True
 
 
 def _token(repo: DvsRepo) -> Iterator[Finding]:
@@ -331,185 +342,6 @@ def _lying(repo: DvsRepo, oids: set[str]) -> set[str]:
     if repo.folder is None:
         return set()
     return {file.actual for file in scan(repo).files if file.actual is not None} & oids
-
-
-# repairs
-
-
-@dataclass(slots=True)
-class Repairs:
-    """What `--fix` would do: changes of files with what they hold now, settings of git in this clone, a line for each step."""
-
-    changes: list[Change] = field(default_factory=list)
-    before: dict[str, bytes] = field(default_factory=dict)
-    settings: list[tuple[str, str]] = field(default_factory=list)
-    lines: list[str] = field(default_factory=list)
-
-    def __bool__(self) -> bool:
-        return bool(self.changes or self.settings)
-
-
-def repairs(storage: Storage, root: str, wanted: Sequence[Finding], repo: DvsRepo | None = None) -> Repairs:
-    """The safe repairs of those findings: nothing that is data is touched, no sidecar's meaning, no tracked file of git.
-
-    Patterns that hide only sidecars go, those that hide more get exceptions; data and the clone's folder are ignored; manifest
-    and sidecars agree; a second sidecar that says the same goes; dvs.lock is merged by its driver. With `repo` the clone's log
-    loses the lines that cannot be read (they are kept beside it), and its HEAD names a state.
-    """
-    made = Repairs()
-    rules = {one.rule for one in wanted}
-    for change in manifest_repairs(storage, root, wanted):
-        _take(storage, made, change, "bring dvs.lock in step with the sidecars")
-    _mend_text(storage, root, made, wanted)
-    if TWICE.id in rules:
-        for one in wanted:
-            if one.rule == TWICE.id:
-                data = storage.read(one.path)
-                _take(storage, made, Change(one.path, None, bytes_oid(data)), f"remove {one.path}: it says what the other does")
-    if rules & {ATTRIBUTE.id, DRIVER.id}:
-        side = _side(storage, root)
-        if side is not None and side.git.config_get(MERGE_DRIVER[0]) is None:
-            made.settings += [_MERGE_NAME, MERGE_DRIVER]
-            made.lines.append("tell git in this clone how dvs.lock is merged")
-    if repo is not None and STATE.id in rules:
-        _mend_state(repo, made)
-    return made
-
-
-def _mend_text(storage: Storage, root: str, made: Repairs, wanted: Sequence[Finding]) -> None:
-    """The changes of `.gitignore` and `.gitattributes` files, one for each."""
-    edits = _Edits(storage)
-    lead = f"{root}/" if root else ""
-    for one in wanted:
-        if one.rule == SIDECAR_IGNORED.id and one.line is not None and one.value is not None:
-            _show_sidecars(edits, one)
-        elif one.rule == DATA_NOT_IGNORED.id:
-            for path in _not_ignored(storage, root) if "more versioned files" in one.message else [one.path[len(lead) :]]:
-                above, _, name = path.rpartition("/")
-                edits.add(_below(root, f"{above}/{_IGNORE}" if above else _IGNORE), pattern(name))
-        elif one.rule == CLONE_STATE.id and one.value is not None:
-            edits.add(one.path, one.value)
-        elif one.rule == ATTRIBUTE.id:
-            edits.add(one.path, MERGE_LINE)
-    for change, said in edits.changes():
-        _take(storage, made, change, said)
-
-
-def set_in_git(storage: Storage, root: str, settings: Iterable[tuple[str, str]]) -> None:
-    """Set settings of git in this clone."""
-    side = _side(storage, root)
-    if side is not None:
-        for name, value in settings:
-            side.git.config_set(name, value)
-
-
-def _not_ignored(storage: Storage, root: str) -> list[str]:
-    """Every versioned file that git neither ignores nor tracks: a finding names only the first thousand."""
-    side = _side(storage, root)
-    return [] if side is None else sorted(side.open_data(read_text(storage, root)))
-
-
-def _show_sidecars(edits: _Edits, one: Finding) -> None:
-    """Take a pattern out that names sidecars alone; let sidecars through behind one that hides more. One that hides whole folders
-    stays: git does not look into them, whatever stands behind it."""
-    assert one.line is not None
-    assert one.value is not None
-    if one.value.rstrip().endswith((sidecar.JSON_SUFFIX, sidecar.TOML_SUFFIX, "*.dvs*")):
-        edits.remove(one.path, one.line, one.value)
-    elif not one.value.endswith("/") and "*" in one.value.rpartition("/")[2]:
-        edits.add(one.path, f"!*{sidecar.JSON_SUFFIX}")
-        edits.add(one.path, f"!*{sidecar.TOML_SUFFIX}")
-
-
-class _Edits:
-    """Lines that files lose and get."""
-
-    def __init__(self, storage: Storage) -> None:
-        self.storage = storage
-        self.added: dict[str, dict[str, None]] = {}
-        self.removed: dict[str, dict[int, str]] = {}
-
-    def add(self, path: str, line: str) -> None:
-        """Let a file end in this line, if it does not hold it."""
-        self.added.setdefault(path, {})[line] = None
-
-    def remove(self, path: str, number: int, line: str) -> None:
-        """Take a line out, if it still stands at that place."""
-        self.removed.setdefault(path, {})[number] = line
-
-    def changes(self) -> Iterator[tuple[Change, str]]:
-        """Each file that changes, with what is done to it."""
-        for path in sorted({*self.added, *self.removed}):
-            data: bytes | None
-            try:
-                data = self.storage.read(path)
-            except FileNotFoundError:
-                data = None
-            text = (data or b"").decode("utf-8", "surrogateescape")
-            newline = "\r\n" if "\r\n" in text else "\n"
-            gone = self.removed.get(path, {})
-            lines = [line for number, line in enumerate(text.splitlines(), 1) if line.rstrip() != gone.get(number, "\0").rstrip()]
-            new = [line for line in self.added.get(path, {}) if line not in lines]
-            if not new and len(lines) == len(text.splitlines()):
-                continue
-            after = newline.join([*lines, *new, ""]).encode("utf-8", "surrogateescape")
-            expect: Expect = ABSENT if data is None else bytes_oid(data)
-            parts = [f"{len(new):,} lines" if len(new) > 1 else f"`{new[0]}`"] if new else []
-            said = f"add {parts[0]} to {path}" if new else f"take {', '.join(f'`{one}`' for one in gone.values())} out of {path}"
-            yield Change(path, after or None, expect), said
-
-
-def _mend_state(repo: DvsRepo, made: Repairs) -> None:
-    records, problems = repo.log()
-    data = repo.read(states.LOG, limit=_LIMIT) or b""
-    if problems:
-        bad = {problem.line for problem in problems}
-        lines = data.split(b"\n")
-        kept = b"".join(line + b"\n" for number, line in enumerate(lines, 1) if number not in bad and line.strip())
-        lost = b"".join(line + b"\n" for number, line in enumerate(lines, 1) if number in bad)
-        beside = f"{states.LOG}.damaged"
-        held = repo.read(beside, limit=_LIMIT)
-        expect: Expect = ABSENT if held is None else bytes_oid(held)
-        path = repo.path(states.LOG)
-        _take(
-            repo.storage, made, Change(repo.path(beside), (held or b"") + lost, expect), f"keep what cannot be read in {beside}"
-        )
-        _take(repo.storage, made, Change(path, kept, bytes_oid(data)), f"take {len(bad):,} damaged lines out of the log")
-    good = _newest(repo, records)
-    held = repo.read(states.HEAD)
-    wanted = f"{good}\n".encode() if good is not None else None
-    if held != wanted and (good is not None or not _usable_head(repo)):
-        expect = ABSENT if held is None else bytes_oid(held)
-        said = "let HEAD name the newest state that can be read" if wanted else "forget HEAD: no state can be read"
-        _take(repo.storage, made, Change(repo.path(states.HEAD), wanted, expect), said)
-
-
-def _newest(repo: DvsRepo, records: Sequence[states.LogRecord]) -> str | None:
-    """The state that the last operation led to whose state can be read."""
-    return next((record.new for record in reversed(records) if _readable(repo, record.new)), None)
-
-
-def _usable_head(repo: DvsRepo) -> bool:
-    try:
-        head = repo.head()
-    except HeadwaterError:
-        return False
-    return head is None or _readable(repo, head)
-
-
-def _readable(repo: DvsRepo, state_id: str) -> bool:
-    try:
-        repo.snapshot(state_id)
-    except HeadwaterError:
-        return False
-    return True
-
-
-def _take(storage: Storage, made: Repairs, change: Change, said: str) -> None:
-    if storage.stat(change.path) is not None:
-        made.before[change.path] = storage.read(change.path)
-    made.changes.append(change)
-    made.lines.append(said)
 
 
 # words

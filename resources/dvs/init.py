@@ -17,6 +17,11 @@ from schemas.oid import bytes_oid
 _IGNORED: Final = "/.dvs/"
 MERGE_LINE: Final = "dvs.lock merge=dvs-lock"
 """What tells git to merge manifests with the driver that `headwater git setup` installs."""
+MERGE_SETTINGS: Final = (
+    ("merge.dvs-lock.name", "merge manifests of versioned data file by file"),
+    ("merge.dvs-lock.driver", "headwater dvs merge-driver %O %A %B %P"),
+)
+"""The driver: settings of git that each clone needs."""
 _PROBE: Final = ".headwater-probe"
 
 

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assets.dvs.diff import ColumnChange, TableDiff, TableFormat, compare, format_of, rate
+from assets.dvs.diff import ColumnChange, TableDiff, compare, rate
+from assets.dvs.table_files import TableFormat, format_of
 from schemas.errors import HeadwaterError, UsageError
 
 CSV = TableFormat("csv")

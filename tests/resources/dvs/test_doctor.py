@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from resources.dvs.doctor import Repairs, clone_findings, findings, kept_findings, repairs
+from resources.dvs.doctor import clone_findings, findings, kept_findings
+from resources.dvs.mend import Repairs, repairs
 from resources.dvs.repo import DvsRepo
 from resources.dvs.snapshots import tracked_now
 from resources.remotes.ledger import Ledger
