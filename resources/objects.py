@@ -108,9 +108,9 @@ class ObjectStore:
 def _digest(data: bytes, oid: str) -> str:
     if oid.startswith("blake3:"):
         return bytes_oid(data)
-    import hashlib
+    from schemas.dvs.oids import oid_of
 
-    return "sha256:" + hashlib.sha256(data).hexdigest()
+    return oid_of(data, parse_oid(oid)[0])
 
 
 def _rotten(oid: str) -> RottenObject:

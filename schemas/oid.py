@@ -70,15 +70,11 @@ def file_oid(path: Path | str, algorithm: str = "blake3") -> str:
                 while block := file.read(_READ_SIZE if size >= _MMAP_TO else size + 1):
                     hasher.update(block)
         return "blake3:" + hasher.hexdigest()
-    if algorithm == "sha256":
-        import hashlib
-
-        digest = hashlib.sha256()
-        with open(path, "rb") as file:
-            while block := file.read(_READ_SIZE):
-                digest.update(block)
-        return "sha256:" + digest.hexdigest()
-    raise HeadwaterError(f"cannot compute {algorithm} ids", rule="oid-malformed", fix="use blake3 or sha256")
+    digest = _plain_hasher(algorithm)
+    with open(path, "rb") as file:
+        while block := file.read(_READ_SIZE):
+            digest.update(block)
+    return f"{algorithm}:{digest.hexdigest()}"
 
 
 def fd_oid(fd: int, algorithm: str = "blake3") -> str:
@@ -86,21 +82,28 @@ def fd_oid(fd: int, algorithm: str = "blake3") -> str:
 
     Raises OSError, and HeadwaterError (rule `oid-malformed`) for an algorithm we cannot compute.
     """
-    if algorithm not in ("blake3", "sha256"):
-        raise HeadwaterError(f"cannot compute {algorithm} ids", rule="oid-malformed", fix="use blake3 or sha256")
     size = os.fstat(fd).st_size
     if algorithm == "blake3" and size < _MMAP_FROM:
         os.lseek(fd, 0, os.SEEK_SET)
         data = os.read(fd, size + 1)  # not a fixed large buffer: allocating it costs more than reading a small file
         if len(data) == size:  # else it is growing under us: read on until its end
             return "blake3:" + blake3(data).hexdigest()
-    hasher: Any = blake3(max_threads=blake3.AUTO)
-    if algorithm == "sha256":
-        import hashlib
-
-        hasher = hashlib.sha256()
+    hasher: Any = blake3(max_threads=blake3.AUTO) if algorithm == "blake3" else _plain_hasher(algorithm)
     with os.fdopen(os.dup(fd), "rb", buffering=0) as file:
         file.seek(0)
         while block := file.read(_READ_SIZE):
             hasher.update(block)
     return f"{algorithm}:{hasher.hexdigest()}"
+
+
+def _plain_hasher(algorithm: str) -> Any:
+    """A new hash of an algorithm that uses one core. Raises HeadwaterError (rule `oid-malformed`) for another one."""
+    if algorithm == "sha256":
+        import hashlib
+
+        return hashlib.sha256()
+    if algorithm == "xxh3":
+        import xxhash
+
+        return xxhash.xxh3_64()
+    raise HeadwaterError(f"cannot compute {algorithm} ids", rule="oid-malformed", fix=f"use one of {', '.join(HEX_LENGTHS)}")

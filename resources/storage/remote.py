@@ -380,4 +380,6 @@ def _never_finished(name: str) -> bool:
 def _source_oid(source: bytes | Path, algorithm: str) -> str:
     if isinstance(source, Path):
         return file_oid(source, algorithm)
-    return bytes_oid(source) if algorithm == "blake3" else "sha256:" + hashlib.sha256(source).hexdigest()
+    from schemas.dvs.oids import oid_of
+
+    return bytes_oid(source) if algorithm == "blake3" else oid_of(source, algorithm)
