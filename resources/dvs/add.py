@@ -185,14 +185,16 @@ class _Add:
                 others += [self._change(file) for file in made.values()]
             return before.put(_kept(before, entry) for entry in entries), others
 
-        repo.update(change, label=f"{self.operation} {len(taken)} files")
-        if changed:
-            repo.audit(self.operation, {one.path: one.oid for one in taken if one.outcome is Outcome.COPIED}, self.message)
+        states: list[str] = []
+
+        def log() -> None:
+            if changed:
+                repo.audit(self.operation, {one.path: one.oid for one in taken if one.outcome is Outcome.COPIED}, self.message)
+                states.append(repo.record(self.operation, tracked_now(repo, made), changed, self.message))
+
+        repo.update(change, label=f"{self.operation} {len(taken)} files", then=log)
         _learn(repo, taken, made)
-        if not changed:
-            return None
-        with repo.lock():
-            return repo.record(self.operation, tracked_now(repo, made), changed, self.message)
+        return states[0] if states else None
 
     def _sidecar(self, one: _Taken, when: str) -> TrackedFile:
         extra = one.old.sidecar.extra if one.old is not None else {}

@@ -67,10 +67,11 @@ def remove(
         others = [removal for path in gone for removal in removals(repo, path)]
         return before.without(gone), others + git.changes(show=gone)
 
-    repo.update(change, label=f"remove {len(gone)} files")
-    repo.audit("remove", {path: files[path].recorded or "" for path in gone}, message)
-    with repo.lock():
+    def log() -> None:
+        repo.audit("remove", {path: files[path].recorded or "" for path in gone}, message)
         report.state = repo.record("remove", tracked_now(repo), gone, message)
+
+    repo.update(change, label=f"remove {len(gone)} files", then=log)
     if delete:
         for path in gone:
             _unlink(repo, root, files[path])
@@ -177,13 +178,14 @@ def move(repo: DvsRepo, old: str, new: str, *, dry_run: bool = False) -> Report:
         after = before.without(pairs).put(moved.values())
         return after, others + git.changes(hide=list(pairs.values()), show=list(pairs))
 
-    with operation.begun(repo, "move", {"pairs": pairs}):
-        repo.update(change, label=f"move {old} to {new}")
+    def log() -> None:
         repo.audit("move", {target: files[source].recorded or "" for source, target in pairs.items()}, f"{old} -> {new}")
+        report.state = repo.record("move", tracked_now(repo), [*pairs, *pairs.values()], None)
+
+    with operation.begun(repo, "move", {"pairs": pairs}):
+        repo.update(change, label=f"move {old} to {new}", then=log)
         for source, target in pairs.items():
             _rename(repo, root, source, target)
-        with repo.lock():
-            report.state = repo.record("move", tracked_now(repo), [*pairs, *pairs.values()], None)
     return report
 
 

@@ -76,10 +76,12 @@ def rehash(
         entries = [_entry(before, file) for file in made]
         return before.put(entries), others
 
-    repo.update(change, label=f"rehash {len(made)} files")
-    repo.audit("rehash", {file.path: file.sidecar.oid for file in made}, message or f"to {algorithm}")
-    with repo.lock():
-        report.state = repo.record("add", tracked_now(repo), [file.path for file in made], message or f"rehash to {algorithm}")
+    def log() -> None:
+        repo.audit("rehash", {file.path: file.sidecar.oid for file in made}, message or f"to {algorithm}")
+        said = message or f"rehash to {algorithm}"
+        report.state = repo.record("add", tracked_now(repo), [file.path for file in made], said)
+
+    repo.update(change, label=f"rehash {len(made)} files", then=log)
     return report
 
 

@@ -260,8 +260,11 @@ class DvsRepo:
         change: Callable[[Manifest], tuple[Manifest, Sequence[Change]]],
         *,
         label: str,
+        then: Callable[[], object] = lambda: None,
     ) -> Manifest:
         """Change the manifest and whatever goes with it as one set; returns the new manifest.
+
+        `then` is called under the same lock: who records the new state there has it alone, however many commands run at once.
 
         `change(manifest) -> (new manifest, changes of other files)` is asked again with what is there then when somebody else was
         quicker. Paths of the changes are the storage's. Raises Conflict after 50 attempts.
@@ -269,10 +272,13 @@ class DvsRepo:
         for attempt in range(_ATTEMPTS):
             with self.lock():
                 try:
-                    return self._update(change, label)
+                    after = self._update(change, label)
                 except Conflict:
                     if attempt == _ATTEMPTS - 1:
                         raise
+                else:
+                    then()
+                    return after
         raise AssertionError("unreachable")
 
     def update_locked(self, change: Callable[[Manifest], tuple[Manifest, Sequence[Change]]], *, label: str) -> Manifest:
