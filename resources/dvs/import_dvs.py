@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from resources.dvs.carry import scratch_file
 from resources.dvs.gitignore import FILE as GITIGNORE
 from resources.dvs.gitignore import GitSide
-from resources.dvs.incoming import OnConflict, change_and_record, check_prefix, under
+from resources.dvs.incoming import OnConflict, check_prefix, under
 from resources.dvs.merge_repo import merge_repo
 from resources.dvs.repo import CLONE, DvsRepo
 from resources.dvs.results import Outcome, Report, Row
@@ -240,11 +240,14 @@ def _write(repo: DvsRepo, made: _Conversion, config: RepoConfig, message: str) -
         after = before.put(_entry(before, file) for file, _old in made.files)
         return after, [*others, *_ignore_changes(repo, made)]
 
-    def record() -> str:
-        now = DvsRepo(repo.storage, repo.root, repo.local, actor=repo.actor)
-        return now.record("import", tracked_now(now), sorted(file.path for file, _old in made.files), message)
+    states: list[str] = []
 
-    return change_and_record(repo, change, record, label=f"convert {len(made.files)} files")
+    def log() -> None:
+        now = DvsRepo(repo.storage, repo.root, repo.local, actor=repo.actor)
+        states.append(now.record("import", tracked_now(now), sorted(file.path for file, _old in made.files), message))
+
+    repo.update(change, label=f"convert {len(made.files)} files", then=log)
+    return states[0]
 
 
 def _entry(before: Manifest, file: TrackedFile) -> Entry:

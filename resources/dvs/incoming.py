@@ -25,7 +25,7 @@ from schemas.document import Value
 from schemas.dvs.manifest import Entry, Manifest
 from schemas.dvs.sidecar import Sidecar, SidecarFormat, write_sidecar
 from schemas.dvs.state import TrackedFile
-from schemas.errors import Conflict, HeadwaterError, UsageError
+from schemas.errors import HeadwaterError, UsageError
 from schemas.paths import check_path
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 _AS_ONE: Final = 200
 """Up to so many sidecars change together with the manifest, as one set; more are written one by one before it."""
 _ASKED_ONE_BY_ONE: Final = 500
-_ATTEMPTS: Final = 50
 
 
 class OnConflict(StrEnum):
@@ -246,29 +245,13 @@ def write(
         return after, changes
 
     known = {arrival.path: arrival.file for arrival in made.fresh}
-    return change_and_record(
-        repo,
-        change,
-        lambda: repo.record(operation, tracked_now(repo, known), sorted(known), message),
-        label=f"{operation} {len(made.fresh)} files",
-    )
+    states: list[str] = []
 
+    def log() -> None:
+        states.append(repo.record(operation, tracked_now(repo, known), sorted(known), message))
 
-def change_and_record(
-    repo: DvsRepo, change: Callable[[Manifest], tuple[Manifest, Sequence[Change]]], record: Callable[[], str], *, label: str
-) -> str:
-    """Change the text and log it under one lock, so that of two commands at once each has its own state; returns what `record`
-    does. Raises Conflict when somebody without the lock keeps being quicker."""
-    for attempt in range(_ATTEMPTS):
-        with repo.lock():
-            try:
-                repo.update_locked(change, label=label)
-            except Conflict:
-                if attempt == _ATTEMPTS - 1:
-                    raise
-            else:
-                return record()
-    raise AssertionError("unreachable")
+    repo.update(change, label=f"{operation} {len(made.fresh)} files", then=log)
+    return states[0]
 
 
 def _sidecar(repo: DvsRepo, arrival: Arrival, old: SidecarFile | None) -> Change:

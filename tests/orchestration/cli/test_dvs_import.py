@@ -243,20 +243,23 @@ class TestMergeRepo:
 
 
 class TestTogether:
-    def test_six_commands_at_once_lose_nothing(self, root: Path, source: Path, tmp_path: Path, run: Run) -> None:
+    def test_nine_commands_at_once_lose_nothing(self, root: Path, source: Path, tmp_path: Path, run: Run) -> None:
         for number in range(3):
             put(tmp_path, f"out/{number}.bin", BIG + bytes([number]))
+            put(root, f"{number}.csv", f"{number}\n")
         calls = [
             *(["dvs", "merge-repo", "../source", "--prefix", f"m{number}"] for number in range(3)),
             *(["dvs", "import-url", f"../out/{number}.bin"] for number in range(3)),
+            *(["dvs", "add", f"{number}.csv"] for number in range(3)),
         ]
         started = [start(*call, cwd=root) for call in calls]
         ended = [(process.communicate(timeout=120), process.returncode) for process in started]
-        assert [code for _said, code in ended] == [0] * 6, ended
+        assert [code for _said, code in ended] == [0] * 9, ended
         wanted = {f"m{number}/{path}" for number in range(3) for path in ("a.csv", "deep/big.bin", "empty")}
-        assert set(lock(root)) == wanted | {f"{number}.bin" for number in range(3)}
+        assert set(lock(root)) == wanted | {f"{number}.{kind}" for number in range(3) for kind in ("bin", "csv")}
         assert set(statuses(run)) == set(lock(root))
-        assert len(run("dvs", "log", "--json").records) == 6
+        # Each has its own state and its own line, however closely one came after the other.
+        assert len(run("dvs", "log", "--json").records) == 9
         assert run("dvs", "audit", "verify").code == 0
         assert run("dvs", "verify").code == 0
 
