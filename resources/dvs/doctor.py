@@ -169,7 +169,7 @@ class GitAround:
             shown = ", ".join(sorted(hidden)[:3]) + (", …" if len(hidden) > 3 else "")
             many = f"{len(hidden):,} sidecars" if len(hidden) > 1 else "a sidecar"
             message = f"the pattern {hiding!r} hides {many} from git: {shown}"
-            fix = "take the pattern out, or add `!*.dvs` and `!*.dvs.toml` behind it"
+            fix = "take the pattern out, or add `!?*.dvs` and `!?*.dvs.toml` behind it"
             inside = self.inside(source)
             if inside is None:
                 message, inside = f"{message} (line {line} of {source})", _below(self.root, sorted(hidden)[0])
@@ -210,7 +210,8 @@ class GitAround:
 
     def merging(self, text: Text) -> Iterator[Finding]:
         """How git merges the manifest, where there is something to merge."""
-        if not text.tracked and text.manifest_oid is ABSENT:
+        keeps_one = text.config is not None and text.config.generation == 1 and text.tracked
+        if text.manifest_oid is ABSENT and not keeps_one:
             return
         if self.git.attribute("merge", self.lead + manifest.FILE) != "dvs-lock":
             message = "git merges dvs.lock line by line, so that two branches that add files conflict"

@@ -14,7 +14,8 @@ from schemas.dvs.config import FILES, RepoConfig, read_config, write_config
 from schemas.errors import HeadwaterError, UsageError
 from schemas.oid import bytes_oid
 
-_IGNORED: Final = "/.dvs/"
+IGNORED: Final = "/.dvs/"
+"""What keeps the clone's own folder out of git."""
 MERGE_LINE: Final = "dvs.lock merge=dvs-lock"
 """What tells git to merge manifests with the driver that `headwater git setup` installs."""
 MERGE_SETTINGS: Final = (
@@ -50,7 +51,7 @@ def init(storage: Storage, root: str, config: RepoConfig, state: Path, *, in_git
     _prepare(storage, root, config, state)
     changes = [Change(prefix + FILES[0], write_config(config), ABSENT)]
     if in_git:
-        changes += _line_added(storage, f"{prefix}.gitignore", _IGNORED, (".dvs/", ".dvs"))
+        changes += _line_added(storage, f"{prefix}.gitignore", IGNORED, (".dvs/", ".dvs"))
         changes += _line_added(storage, f"{prefix}.gitattributes", MERGE_LINE)
     storage.commit(changes, label="start a repository of versioned data")
     return Started(prefix + FILES[0], config, existed=False)

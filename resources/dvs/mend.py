@@ -15,7 +15,7 @@ from resources.dvs.findings import read_text
 from resources.dvs.findings import repairs as manifest_repairs
 from resources.dvs.gitignore import FILE as IGNORE
 from resources.dvs.gitignore import pattern
-from resources.dvs.init import MERGE_LINE, MERGE_SETTINGS
+from resources.dvs.init import IGNORED, MERGE_LINE, MERGE_SETTINGS
 from resources.storage.base import ABSENT, Change, Expect, Storage
 from schemas.dvs import sidecar
 from schemas.dvs import state as states
@@ -73,9 +73,13 @@ def _mend_text(storage: Storage, root: str, made: Repairs, wanted: Sequence[Find
     """The changes of `.gitignore` and `.gitattributes` files, one for each."""
     edits = _Edits(storage)
     lead = f"{root}/" if root else ""
+    clone = None
+    if any(one.rule == doctor.SIDECAR_IGNORED.id for one in wanted):
+        config = read_text(storage, root).config
+        clone = _below(root, IGNORE) if config is not None and config.metadata_folder is None else None
     for one in wanted:
         if one.rule == doctor.SIDECAR_IGNORED.id and one.line is not None and one.value is not None:
-            _show_sidecars(edits, one)
+            _show_sidecars(edits, one, clone)
         elif one.rule == doctor.DATA_NOT_IGNORED.id:
             for path in _not_ignored(storage, root) if "more versioned files" in one.message else [one.path[len(lead) :]]:
                 above, _, name = path.rpartition("/")
@@ -102,16 +106,20 @@ def _not_ignored(storage: Storage, root: str) -> list[str]:
     return [] if side is None else sorted(side.open_data(read_text(storage, root)))
 
 
-def _show_sidecars(edits: _Edits, one: Finding) -> None:
+def _show_sidecars(edits: _Edits, one: Finding, clone: str | None) -> None:
     """Take a pattern out that names sidecars alone; let sidecars through behind one that hides more. One that hides whole folders
-    stays: git does not look into them, whatever stands behind it."""
+    stays: git does not look into them, whatever stands behind it. `clone` is the `.gitignore` that must hide the clone's own
+    folder, which such a pattern hides by the way (`*.dvs` is `.dvs` too); None where the sidecars lie in it."""
     assert one.line is not None
     assert one.value is not None
     if one.value.rstrip().endswith((sidecar.JSON_SUFFIX, sidecar.TOML_SUFFIX, "*.dvs*")):
         edits.remove(one.path, one.line, one.value)
+        if clone is not None:
+            edits.add(clone, IGNORED, equal=(".dvs/", ".dvs", "/.dvs"))
     elif not one.value.endswith("/") and "*" in one.value.rpartition("/")[2]:
-        edits.add(one.path, f"!*{sidecar.JSON_SUFFIX}")
-        edits.add(one.path, f"!*{sidecar.TOML_SUFFIX}")
+        # Something before the dot: these lines must not let the folder .dvs through.
+        edits.add(one.path, f"!?*{sidecar.JSON_SUFFIX}")
+        edits.add(one.path, f"!?*{sidecar.TOML_SUFFIX}")
 
 
 class _Edits:
@@ -119,12 +127,12 @@ class _Edits:
 
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
-        self.added: dict[str, dict[str, None]] = {}
+        self.added: dict[str, dict[str, tuple[str, ...]]] = {}
         self.removed: dict[str, dict[int, str]] = {}
 
-    def add(self, path: str, line: str) -> None:
-        """Let a file end in this line, if it does not hold it."""
-        self.added.setdefault(path, {})[line] = None
+    def add(self, path: str, line: str, *, equal: tuple[str, ...] = ()) -> None:
+        """Let a file end in this line, if it does not hold it or its equal."""
+        self.added.setdefault(path, {})[line] = (line, *equal)
 
     def remove(self, path: str, number: int, line: str) -> None:
         """Take a line out, if it still stands at that place."""
@@ -138,18 +146,30 @@ class _Edits:
                 data = self.storage.read(path)
             except FileNotFoundError:
                 data = None
-            text = (data or b"").decode("utf-8", "surrogateescape")
-            newline = "\r\n" if "\r\n" in text else "\n"
+            # Lines as git counts them; what else Python takes for the end of one is part of a name.
+            before = [line.decode("utf-8", "surrogateescape") for line in (data or b"").split(b"\n")]
+            if not before[-1]:
+                before.pop()
             gone = self.removed.get(path, {})
-            lines = [line for number, line in enumerate(text.splitlines(), 1) if line.rstrip() != gone.get(number, "\0").rstrip()]
-            new = [line for line in self.added.get(path, {}) if line not in lines]
-            if not new and len(lines) == len(text.splitlines()):
+            lines = [line for number, line in enumerate(before, 1) if line.rstrip() != gone.get(number, "\0").rstrip()]
+            present = {line.removesuffix("\r") for line in lines}
+            new = [line for line, same in self.added.get(path, {}).items() if present.isdisjoint(same)]
+            if not new and len(lines) == len(before):
                 continue
-            after = newline.join([*lines, *new, ""]).encode("utf-8", "surrogateescape")
+            end = "\r" if any(line.endswith("\r") for line in before) else ""
+            after = "".join(f"{line}\n" for line in [*lines, *(line + end for line in new)])
             expect: Expect = ABSENT if data is None else bytes_oid(data)
-            parts = [f"{len(new):,} lines" if len(new) > 1 else f"`{new[0]}`"] if new else []
-            said = f"add {parts[0]} to {path}" if new else f"take {', '.join(f'`{one}`' for one in gone.values())} out of {path}"
-            yield Change(path, after or None, expect), said
+            yield (
+                Change(path, after.encode("utf-8", "surrogateescape") or None, expect),
+                _said(path, len(before) - len(lines), new),
+            )
+
+
+def _said(path: str, gone: int, new: Sequence[str]) -> str:
+    """What is done to a file, in words."""
+    added = f"add `{new[0]}`" if len(new) == 1 else f"add {len(new):,} lines" if new else ""
+    removed = f"take {gone} {'line' if gone == 1 else 'lines'} out" if gone else ""
+    return f"{path}: {', '.join(filter(None, [removed, added]))}"
 
 
 def _mend_state(repo: DvsRepo, made: Repairs) -> None:

@@ -113,6 +113,24 @@ def test_a_pattern_that_hides_sidecars_goes(top: Path, root: Path, place: str, p
     assert look(top, place) == []
 
 
+@pytest.mark.parametrize("text", ["*.dvs\n/a.csv\n", "/.dvs/\n*\n!d\n!.gitignore\n!dvs.*\n!.gitattributes\n"])
+def test_the_folder_of_the_clone_stays_hidden_when_sidecars_are_shown(top: Path, root: Path, place: str, text: str) -> None:
+    (root / ".gitignore").write_text(text)
+    assert rules(look(top, place)) == ["dvs-sidecar-ignored"]
+    mend(top, place)
+    assert look(top, place) == []
+    (root / ".dvs").mkdir()
+    (root / ".dvs/config.toml").write_text("")
+    assert ".dvs/config.toml" not in git(top, "status", "--short", "-uall")
+
+
+def test_names_with_other_line_ends_in_them_stay_whole(top: Path, root: Path, place: str) -> None:
+    before = "/a\u2028b\x0cc\n*.dvs\n/.dvs/\n/a.csv\n".encode()
+    (root / ".gitignore").write_bytes(before)
+    mend(top, place)
+    assert (root / ".gitignore").read_bytes() == before.replace(b"*.dvs\n", b"")
+
+
 def test_sidecars_that_are_committed_already_are_found_too(top: Path, root: Path, place: str) -> None:
     git(top, "add", "-A")
     git(top, "commit", "-qm", "one")
@@ -124,7 +142,7 @@ def test_a_pattern_that_hides_more_gets_exceptions(top: Path, root: Path, place:
     (root / "d/.gitignore").write_text("*\r\n!.gitignore\r\n")
     assert rules(look(top, place)) == ["dvs-sidecar-ignored"]
     mend(top, place)
-    assert (root / "d/.gitignore").read_bytes() == b"*\r\n!.gitignore\r\n!*.dvs\r\n!*.dvs.toml\r\n"
+    assert (root / "d/.gitignore").read_bytes() == b"*\r\n!.gitignore\r\n!?*.dvs\r\n!?*.dvs.toml\r\n"
     assert look(top, place) == []
 
 
@@ -262,9 +280,13 @@ def test_the_third_generation_keeps_its_sidecars_in_the_folder(tmp_path: Path, t
     text = f'{{"hashes":{{"blake3":"{digits}"}},"size":3,"created_by":"ann","add_time":"{TIME}","compression":"none"}}'
     (top / ".dvs/a.csv.dvs").write_text(text)
     git(top, "add", "-A")
-    assert rules(look(top, "")) == ["dvs-merge-attribute"]
+    assert look(top, "") == []
     (top / ".gitignore").write_text("/a.csv\n.dvs/\n")
     assert "dvs-sidecar-ignored" in rules(look(top, ""))
+    (top / ".gitignore").write_text("/a.csv\n*.dvs\n")
+    mend(top, "")
+    assert (top / ".gitignore").read_text() == "/a.csv\n"
+    assert look(top, "") == []
 
 
 def test_git_that_does_not_answer_is_one_finding(top: Path, root: Path, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
