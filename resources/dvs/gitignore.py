@@ -70,7 +70,8 @@ class GitSide:
         data = self.repo.read(inside, limit=_LIMIT)
         text = (data or b"").decode("utf-8", "surrogateescape")
         newline = "\r\n" if "\r\n" in text else "\n"
-        lines = text.splitlines()
+        # Lines as git counts them: what else Python takes for the end of one is part of a name.
+        lines = [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")] if text else []
         gone = {pattern(name) for name in remove}
         kept = [line for line in lines if line not in gone]
         present = set(kept)

@@ -201,6 +201,15 @@ class TestAdd:
         assert run("dvs", "get").code == 0
         assert {path: (root / path).read_bytes() for path in files} == files
 
+    def test_case_21_lines_of_others_in_gitignore_stay_whole(self, root: Path, run: Run) -> None:
+        before = "/odd\u2028name\x0c\n\n# no line feed behind the last".encode()
+        (root / ".gitignore").write_bytes(before)
+        put(root, "a.csv", "1")
+        assert run("dvs", "add", "a.csv").code == 0
+        assert (root / ".gitignore").read_bytes() == before + b"\n/a.csv\n"
+        assert run("dvs", "rm", "a.csv").code == 0
+        assert (root / ".gitignore").read_bytes() == before + b"\n"
+
     def test_case_28_and_29_the_same_bytes_are_one_object(self, root: Path, run: Run) -> None:
         put(root, "a.bin", "same")
         put(root, "b.bin", "same")
