@@ -26,6 +26,7 @@ TEXT_BYTES: Final = 64 * MIB
 LISTED: Final = Limits(size=512 * MIB, depth=8, values=20_000_000)
 _PART: Final = 256 << 10
 _STAGE: Final = re.compile(rb"^  \S", re.MULTILINE)
+_VARIABLE: Final = re.compile(r"\$\{[^}]*\}")
 _STAGE_LISTS: Final = ("outs", "metrics", "plots")
 
 
@@ -81,7 +82,7 @@ def read_lock(folder: Path, value: Any) -> Iterator[Out]:
         where = folder / uncached.folders.get(above, "")
         for record in as_list(stage.get("outs")):
             out = _out(where, record)
-            yield replace(out, cached=False) if (above, out.shown) in uncached.outs else out
+            yield replace(out, cached=False) if uncached.names(above, out.shown) else out
 
 
 def read_list(data: bytes, path: str) -> list[tuple[str, str]]:
@@ -91,10 +92,32 @@ def read_list(data: bytes, path: str) -> list[tuple[str, str]]:
 
 @dataclass(slots=True)
 class _Uncached:
-    """What `dvc.yaml` says: (stage, path) of outputs that DVC keeps no bytes of, and the working folders of stages."""
+    """What `dvc.yaml` says: by stage, the outputs that DVC keeps no bytes of, and the working folder."""
 
-    outs: set[tuple[str, str]] = field(default_factory=set)
+    outs: dict[str, list[str]] = field(default_factory=dict)
     folders: dict[str, str] = field(default_factory=dict)
+
+    def names(self, stage: str, path: str) -> bool:
+        """Whether the stage has this output among them."""
+        return any(_matches(template, path) for template in self.outs.get(stage, ()))
+
+
+def _matches(template: str, path: str) -> bool:
+    """Whether a path is what a template of `dvc.yaml` says, where `${…}` stands for anything. No regular expression: a template
+    with many of them would take one forever."""
+    first, *rest = _VARIABLE.split(template)
+    if not rest:
+        return template == path
+    *middle, last = rest
+    if not path.startswith(first) or not path.endswith(last) or len(path) < len(first) + len(last):
+        return False
+    at, end = len(first), len(path) - len(last)
+    for part in middle:
+        found = path.find(part, at, end)
+        if found < 0:
+            return False
+        at = found + len(part)
+    return True
 
 
 def _uncached(folder: Path) -> _Uncached:
@@ -113,11 +136,9 @@ def _uncached(folder: Path) -> _Uncached:
         for listed in _STAGE_LISTS:
             for record in as_list(body.get(listed)):
                 if isinstance(record, dict):
-                    made.outs |= {
-                        (str(name), str(out))
-                        for out, flags in record.items()
-                        if isinstance(flags, dict) and flags.get("cache") is False
-                    }
+                    made.outs.setdefault(str(name), []).extend(
+                        str(out) for out, flags in record.items() if isinstance(flags, dict) and flags.get("cache") is False
+                    )
     return made
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from resources.dvs.carry import scratch_file
 from resources.dvs.gitignore import FILE as GITIGNORE
 from resources.dvs.gitignore import GitSide
-from resources.dvs.incoming import OnConflict, check_prefix, under
+from resources.dvs.incoming import OnConflict, check_prefix, placed, under
 from resources.dvs.merge_repo import merge_repo
 from resources.dvs.repo import CLONE, DvsRepo
 from resources.dvs.results import Outcome, Report, Row
@@ -74,7 +74,7 @@ def convert(
     made = _look(repo)
     if any(row.outcome is Outcome.ERROR for row in made.rows):
         report.add(made.rows)
-        return report
+        return placed(report)
     entries = repo.manifest().entries
     config = converted_config(repo.config)
     changed = {
@@ -109,7 +109,7 @@ def convert(
         outcome = Outcome.ERROR if error else Outcome.COPIED if file.path in changed else Outcome.PRESENT
         report.rows.append(Row(file.path, outcome, file.sidecar.oid, file.sidecar.size, error))
     report.add([])
-    return report
+    return placed(report)
 
 
 def converted_config(config: RepoConfig) -> RepoConfig:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import stat as modes
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -304,6 +305,16 @@ def told(report: Report, made: Plan) -> Report:
     if not made.clashes:
         report.add(one.row(Outcome.COPIED) for one in made.fresh)
         report.add(one.row(Outcome.PRESENT) for one in made.present)
+    return placed(report)
+
+
+def placed(report: Report) -> Report:
+    """The report with the path of its row in every error that names none."""
+    for position, row in enumerate(report.rows):
+        if row.error is not None and row.error.path is None:
+            error = copy(row.error)  # several rows may have the same
+            error.path = row.path
+            report.rows[position] = replace(row, error=error)
     return report
 
 

@@ -18,8 +18,10 @@ from resources.dvs.incoming import (
     check_prefix,
     check_source,
     needs_writing,
+    placed,
     plan,
     same_folder,
+    told,
     under,
     write,
 )
@@ -104,13 +106,12 @@ def merge_repo(
 
 def _told(report: Report, merging: _Merge, made: Plan, *, refused: bool) -> Report:
     """The rows of what was done, or, when it was refused, only what is in the way."""
-    report.add(merging.rows + made.rows)
-    if not refused:
-        report.add(one.row(Outcome.COPIED) for one in made.fresh)
-        report.add(one.row(Outcome.PRESENT) for one in made.present)
-    else:
+    report.add(merging.rows)
+    if refused:
         report.also = {"objects_copied": 0}
-    return report
+        report.add(made.rows)
+        return placed(report)
+    return told(report, made)
 
 
 class _Merge:

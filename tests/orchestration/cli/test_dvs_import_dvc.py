@@ -146,6 +146,7 @@ def test_bytes_that_are_damaged_or_missing_are_rows_and_the_others_go_on(root: P
     dvc.object(md5(b"1,2\n")).unlink()
     ran = run("dvs", "import-dvc", "--json")
     assert (ran.code, rules(ran)) == (1, {"data/img/deep/z.bin": "dvs-hash-mismatch", "data/one.csv": "dvs-storage-missing"})
+    assert all(record["error"]["path"] == record["path"] for record in ran.records if "error" in record)
     assert sorted(lock(root)) == ["data/img/a b.png", "data/img/empty"]
     # Nothing wrong became an object, and the command finishes its work once the bytes are there.
     assert len(objects(root)) == 2
@@ -206,6 +207,9 @@ stages:
     - path: model
       hash: md5
       md5: {model}.dir
+    - path: s1.json
+      hash: md5
+      md5: {metric}
 """
 STAGES = """\
 stages:
@@ -221,6 +225,9 @@ stages:
       cmd: make
       wdir: sub
       outs: [model]
+      plots:
+      - s${item}.json:
+          cache: false
 """
 
 
@@ -231,7 +238,7 @@ def test_outputs_of_stages_but_for_those_that_git_keeps(root: Path, run: Run) ->
     put(root, "dvc.yaml", STAGES)
     ran = run("dvs", "import-dvc", "--json")
     assert (ran.code, outcomes(ran)) == (0, {"out.csv": "imported", "sub/model/w.bin": "imported"})
-    assert "1 outputs that DVC leaves to git" in ran.err
+    assert "2 outputs that DVC leaves to git" in ran.err
 
 
 def test_a_large_lock_and_one_of_the_first_schema(root: Path, run: Run) -> None:

@@ -59,6 +59,27 @@ def test_a_large_lock_is_read_in_parts_that_say_the_same() -> None:
     assert (len(parts), outs) == (6000, [f"o{number}" for number in range(6000)])
 
 
+@pytest.mark.parametrize(
+    ("template", "path", "expected"),
+    [
+        ("m.json", "m.json", True),
+        ("m.json", "n.json", False),
+        ("s${item}.json", "s12.json", True),
+        ("s${item}.json", "t.json", False),
+        ("${a}/x/${b}", "1/x/2", True),
+        ("${a}/x/${b}", "1/y/2", False),
+        ("aba${x}aba", "abaaba", True),
+        ("aba${x}aba", "ababa", False),
+        ("${x}a" * 200, "a" * 199, False),
+        ("${x}a" * 200, "a" * 5000, True),
+    ],
+)
+def test_templates_of_stages(tmp_path: Path, template: str, path: str, expected: bool) -> None:
+    (tmp_path / "dvc.yaml").write_text(f"stages:\n  s:\n    metrics:\n    - '{template}':\n        cache: false\n")
+    lock = {"schema": "2.0", "stages": {"s@1": {"outs": [{"path": path, "md5": "0" * 32}]}}}
+    assert [out.cached for out in read_lock(tmp_path, lock)] == [not expected]
+
+
 def test_where_dvc_keeps_objects(tmp_path: Path) -> None:
     assert list(object_folders(tmp_path)) == [tmp_path / "cache"]
     (tmp_path / "config").write_text(
