@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from resources.dvs.gitignore import GitSide
 from resources.git import GitError
 from schemas.dvs import manifest, sidecar
-from schemas.errors import HeadwaterError
+from schemas.errors import HeadwaterError, UsageError
 
 if TYPE_CHECKING:
     from resources.dvs.repo import DvsRepo
@@ -85,7 +85,8 @@ class FileChange:
 def side_of(repo: DvsRepo, text: str | None) -> Side:
     """The state that a person means: as `history.resolve` takes it, else a git revision; None is the working tree.
 
-    `git:REVISION` is never looked for in the log, `state:ID` never in git. Raises HeadwaterError (rule `dvs-not-found`).
+    `git:REVISION` is never looked for in the log, `state:ID` never in git. A day before the log begins means the last commit
+    until then. Raises HeadwaterError (rule `dvs-not-found`).
     """
     if text is None:
         return working_side(repo)
@@ -103,11 +104,25 @@ def side_of(repo: DvsRepo, text: str | None) -> Side:
         except GitError as problem:
             if problem.rule != "git-revision":
                 raise
+            commit = _commit_of_day(repo, text)
+            if commit is not None:
+                return git_side(repo, commit)
             raise HeadwaterError(
                 f"there is neither a state nor a git revision {text!r}",
                 rule="dvs-not-found",
                 fix="`headwater dvs log` lists the states, `git log` the revisions",
             ) from unknown
+
+
+def _commit_of_day(repo: DvsRepo, text: str) -> str | None:
+    """The last commit of this branch until a day or time that lies before the log begins; None for what is neither."""
+    from resources.dvs.report import commit_until, moment_of
+
+    try:
+        found = commit_until(repo, moment_of(text.removeprefix("@").strip("{}")))
+    except UsageError:
+        return None
+    return None if found is None else found[0]
 
 
 def state_side(repo: DvsRepo, state_id: str) -> Side:

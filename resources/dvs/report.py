@@ -165,7 +165,7 @@ def _files(repo: DvsRepo, moment: datetime | None, source: str) -> tuple[AsOf, d
         text = _spelled(moment or datetime.now(UTC))
         return AsOf(text, "now", None, None), {file.path: file.sidecar for file in tracked_now(repo)}
     state = _state_until(repo, moment) if source in ("auto", "log") else None
-    commit = _commit_until(repo, moment) if source in ("auto", "git") else None
+    commit = commit_until(repo, moment) if source in ("auto", "git") else None
     if state is not None and (commit is None or state[1] >= commit[1]):
         snapshot = repo.snapshot(state[0])
         made = AsOf(_spelled(moment), "state", state[0], _spelled(state[1]))
@@ -197,7 +197,7 @@ def _state_until(repo: DvsRepo, moment: datetime) -> tuple[str, datetime] | None
     return None
 
 
-def _commit_until(repo: DvsRepo, moment: datetime) -> tuple[str, datetime] | None:
+def commit_until(repo: DvsRepo, moment: datetime) -> tuple[str, datetime] | None:
     """(id, time) of the last commit of this branch until the moment that touched the repository's text."""
     side = GitSide(repo)
     if side.git is None or side.git.head() is None:

@@ -11,6 +11,7 @@ import pytest
 
 from resources.dvs import repo as repos
 from resources.dvs.add import add
+from resources.dvs.diff import side_of
 from resources.dvs.repo import DvsRepo
 from resources.dvs.report import AsOf, FileRow, as_of, checksums, csv_rows, moment_of, write_checksums
 from resources.remotes.ledger import Ledger
@@ -114,6 +115,7 @@ def test_git_tells_what_a_young_clone_cannot(root: Path, clock: Clock, tmp_path:
         ask(clone, "2026-01-31", "log")
     with pytest.raises(HeadwaterError):
         ask(clone, "2025-12-31")
+    assert side_of(open_repo(clone), "2026-01-31").id == january.id
     # Where both know the moment, the younger of the two speaks.
     put(root, clock, "2026-03-01T10:00:00Z", "a", b"three", "not committed yet")
     assert ask(root, "2026-03-02").source == "state"
