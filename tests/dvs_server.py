@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,7 @@ class Server:
     token: str
     read_token: str
     tokens: Path
+    log: Path
     process: subprocess.Popen[str]
 
     @property
@@ -55,11 +56,12 @@ class Server:
 
 
 @contextmanager
-def running_server(
-    folder: Path, *options: str, storage: Path | None = None, env: dict[str, str] | None = None
-) -> Iterator[Server]:
-    """`headwater dvs serve` on a free port until the block ends; `folder` gets its storage, its tokens and its log."""
-    storage = storage or folder / "storage"
+def running_server(folder: Path, *options: str, wrapper: Sequence[str] = (), settings: str = "") -> Iterator[Server]:
+    """`headwater dvs serve` on a free port until the block ends; `folder` gets its storage, its tokens and its log.
+
+    `wrapper` is a command that runs it, `settings` the text of a file of settings.
+    """
+    storage = folder / "storage"
     storage.mkdir(parents=True, exist_ok=True)
     tokens = folder / "tokens.json"
     keys = folder / "keys.json"
@@ -71,9 +73,12 @@ def running_server(
         keys.write_text(json.dumps(made))
     held = json.loads(keys.read_text())
     command = [sys.executable, "-m", "orchestration.cli.main", "dvs", "serve", str(storage), "--port", "0", "--json"]
+    if settings:
+        (folder / "settings.toml").write_text(settings)
+        options = (*options, "--config", str(folder / "settings.toml"))
     with (folder / "server.log").open("a") as log:
         process = subprocess.Popen(
-            [*command, "--tokens", str(tokens), *options],
+            [*wrapper, *command, "--tokens", str(tokens), *options],
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
@@ -83,7 +88,7 @@ def running_server(
     assert process.stdout is not None
     line = process.stdout.readline()
     assert line, (folder / "server.log").read_text()
-    server = Server(json.loads(line)["url"], storage, held["token"], held["read_token"], tokens, process)
+    server = Server(json.loads(line)["url"], storage, held["token"], held["read_token"], tokens, folder / "server.log", process)
     try:
         yield server
     finally:
@@ -104,8 +109,8 @@ def start_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
 
     with ExitStack() as stack:
 
-        def start(*options: str, name: str = "server") -> Server:
+        def start(*options: str, name: str = "server", settings: str = "", wrapper: Sequence[str] = ()) -> Server:
             (tmp_path / name).mkdir(exist_ok=True)
-            return stack.enter_context(running_server(tmp_path / name, *options))
+            return stack.enter_context(running_server(tmp_path / name, *options, settings=settings, wrapper=wrapper))
 
         yield start

@@ -16,7 +16,7 @@ from resources.server.tokens import Right, Tokens
 
 _TRIES: Final = 20
 _WINDOW: Final = 60.0
-"""An address that sent so many wrong tokens within so many seconds has to wait."""
+"""An address that sent so many wrong tokens within so many seconds is told to wait."""
 _ADDRESSES: Final = 10_000
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _ANONYMOUS: Final = {
@@ -42,14 +42,10 @@ class Access:
         if given is None:
             self._check_anonymous(headers, right)
             return
-        address = str((scope.get("client") or ("",))[0])
-        self._check_guessing(address)
         scheme, _, secret = given.decode("latin-1").partition(" ")
         token = self.tokens.find(secret.strip()) if scheme.lower() == "bearer" else None
         if token is None:
-            self._failed.setdefault(address, []).append(time.monotonic())
-            while len(self._failed) > _ADDRESSES:
-                self._failed.popitem(last=False)
+            self._count_failure(str((scope.get("client") or ("",))[0]))
             raise _unknown()
         if not token.allows(right):
             raise _forbidden(right)
@@ -65,15 +61,16 @@ class Access:
         if b"origin" in headers or (self.loopback and name not in self.hosts):
             raise Problem(403, "requests without a token do not come from web pages", "send a token")
 
-    def _check_guessing(self, address: str) -> None:
-        failed = self._failed.get(address)
-        if not failed:
-            return
+    def _count_failure(self, address: str) -> None:
+        """Raise Problem (429) where too many came. Good tokens go on: nobody guesses 256 bits, and a neighbour must not be able
+        to lock anybody out."""
         now = time.monotonic()
-        failed[:] = [when for when in failed if now - when < _WINDOW]
-        if not failed:
-            del self._failed[address]
-        elif len(failed) >= _TRIES:
+        failed = [when for when in self._failed.pop(address, ()) if now - when < _WINDOW]
+        full = len(failed) >= _TRIES
+        self._failed[address] = failed if full else [*failed, now]
+        while len(self._failed) > _ADDRESSES:
+            self._failed.popitem(last=False)
+        if full:
             raise Problem(429, "too many wrong tokens came from this address", "wait a minute", [(b"retry-after", b"60")])
 
 

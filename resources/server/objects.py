@@ -43,7 +43,7 @@ _COUNT_WAIT: Final = 1.0
 """Seconds somebody waits for the first count."""
 _TICK: Final = 50_000_000
 """Nanoseconds by which a clock of a file system may be behind."""
-_FORGET_FROM: Final = 256 << 10
+_FORGET_FROM: Final = 64 << 10
 """Objects of so many bytes are not kept in memory after they were written."""
 _SYNC_EVERY: Final = 64 << 20
 """Bytes of a large object after which it is flushed while more of it comes."""
@@ -324,6 +324,8 @@ class ServedObjects:
         root = self.storage.root
         if together:
             sync_file_system(root, [root / incoming.path for incoming in staged])
+            for incoming in staged:
+                incoming.forget_pages()
         else:
             for incoming in staged:
                 incoming.sync()
@@ -546,7 +548,11 @@ class Incoming:
         """Make the staged bytes durable."""
         assert self._fd is not None
         sync_file(self._fd)
-        if self.size >= _FORGET_FROM:
+        self.forget_pages()
+
+    def forget_pages(self) -> None:
+        """Take a flushed object out of memory when it is large enough to matter."""
+        if self._fd is not None and self.size >= _FORGET_FROM:
             _forget_pages(self._fd)
 
     def settle(self) -> str:

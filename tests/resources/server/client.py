@@ -38,9 +38,10 @@ def ask(
     *,
     token: str | None = "",
     headers: Mapping[str, str] | None = None,
+    source: str = "",
 ) -> Answer:
-    """One request on a connection of its own; `token` '' is the one with all rights, None none."""
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    """One request on a connection of its own, from the address `source`; `token` '' is the one with all rights, None none."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60, source_address=(source, 0) if source else None)
     try:
         given = dict(headers or {})
         if token is not None:
