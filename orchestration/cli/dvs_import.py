@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import click
@@ -14,6 +15,7 @@ from orchestration.cli.dvs_stores import (
     opened_repo,
     repo_path,
     show_report,
+    size_text,
     store_option,
 )
 from schemas.errors import UsageError
@@ -238,6 +240,19 @@ def import_lfs(
         return show_report(app, report)
 
 
+def _coming(path: str, got: int, size: int | None, seconds: float) -> str:
+    """How far a file has come: `data.csv: 3.0 MiB of 12 MiB, 1.5 MiB/s, 6 s left`."""
+    rate = got / seconds if seconds > 0 else 0.0
+    said = f"{path}: {size_text(got)}"
+    if size is not None:
+        said += f" of {size_text(size)}"
+    if rate > 0:
+        said += f", {size_text(int(rate))}/s"
+        if size is not None and size > got:
+            said += f", {(size - got) / rate:,.0f} s left"
+    return said
+
+
 class _Size(click.ParamType[int]):
     """A number of bytes, or a text such as 10 GiB."""
 
@@ -313,7 +328,12 @@ def import_url(
         folder = repo.folder
         if not path or path.endswith("/") or (folder is not None and (folder / target).is_dir()):
             target = "/".join(part for part in (target, name_of(source)) if part)
+        began = time.monotonic()
         with app.progress("fetching") as bar:
+
+            def watch(path: str, got: int, size: int | None) -> None:
+                bar.show(_coming(path, got, size, time.monotonic() - began))
+
             report = run(
                 repo,
                 source,
@@ -326,6 +346,6 @@ def import_url(
                 rescue=rescue,
                 message=message or "",
                 dry_run=dry_run,
-                progress=bar.advance,
+                watch=watch,
             )
         return show_report(app, report)

@@ -102,16 +102,18 @@ def fetch(
     limits: Limits,
     *,
     see: Callable[[bytes], object] = lambda _block: None,
+    watch: Callable[[int, int | None], object] = lambda _got, _size: None,
     again: Callable[[], object] = lambda: None,
     known: str | None = None,
     head_only: bool = False,
 ) -> Answer:
-    """Write what lies at a URL to the empty file `target`; `see` is shown every block, `again` is called when it starts anew.
+    """Write what lies at a URL to the empty file `target`; `see` is shown every block, `watch` told how many bytes have come of
+    how many (None where the server does not say), `again` is called when it starts anew.
 
     `known` is the ETag of the file that is here: an unchanged one is not fetched. Raises UsageError for a URL that may not be
     fetched, FetchFailed (rules `fetch-…`).
     """
-    return _Fetch(url, target, limits, see, again, known, head_only).run()
+    return _Fetch(url, target, limits, see, watch, again, known, head_only).run()
 
 
 class _Broken(Exception):
@@ -129,6 +131,7 @@ class _Fetch:
         target: BinaryIO,
         limits: Limits,
         see: Callable[[bytes], object],
+        watch: Callable[[int, int | None], object],
         again: Callable[[], object],
         known: str | None,
         head_only: bool,
@@ -137,6 +140,7 @@ class _Fetch:
         self.target = target
         self.limits = limits
         self.see = see
+        self.watch = watch
         self.again = again
         self.known = known
         self.head_only = head_only
@@ -247,6 +251,7 @@ class _Fetch:
                 raise self._large()
             self.see(block)
             self.target.write(block)
+            self.watch(self.got, size)
         if size is not None and self.got != size:
             raise _Broken(f"it ended after {self.got:,} of {size:,} bytes")
         if time.monotonic() >= self.deadline:

@@ -74,21 +74,21 @@ def import_url(
     rescue: bool = False,
     message: str = "",
     dry_run: bool = False,
-    progress: Callable[[str], None] | None = None,
+    watch: Callable[[str, int, int | None], object] = lambda _path, _got, _size: None,
 ) -> Report:
     """Track the file at `url` (https, s3 or a path) as `path`, or the files below a folder of a bucket or of this machine.
 
     `expect` is the digest that one file must have, `algorithm:hex` with blake3, sha256, xxh3 or md5. A file that came from the
     same URL before is brought up to date; any other that is tracked at the path with other bytes is a clash. The sidecar says the
     URL without its query, which may hold a key, unless `keep_query`. With `give_files` the working files are written too;
-    `rescue` puts unsaved bytes that lie there into the storage first. Raises UsageError, FetchFailed, HeadwaterError (rule
-    `dvs-hash-mismatch`).
+    `rescue` puts unsaved bytes that lie there into the storage first. `watch(path, bytes so far, of how many)` sees them come.
+    Raises UsageError, FetchFailed, HeadwaterError (rule `dvs-hash-mismatch`).
     """
     root = local_root(repo)
     if "://" not in url and Path(url).expanduser().resolve().is_relative_to(root.resolve()):
         raise UsageError("the file lies in this repository", rule="usage", fix="track it with `headwater dvs add`")
     wanted_digest = _digest(expect)
-    bring = _Bring(repo, limits or Limits(), wanted_digest, message or f"imported from {_shown(url)}", keep_query, progress)
+    bring = _Bring(repo, limits or Limits(), wanted_digest, message or f"imported from {_shown(url)}", keep_query, watch)
     listed = list(_listed(url, check_path(path, portable=False), bring.limits, repo.local / "source"))
     if wanted_digest is not None and (len(listed) != 1 or listed[0].path != path):
         raise UsageError(
@@ -186,14 +186,14 @@ class _Bring:
         expect: tuple[str, str] | None,
         message: str,
         keep_query: bool,
-        progress: Callable[[str], None] | None,
+        watch: Callable[[str, int, int | None], object],
     ) -> None:
         self.repo = repo
         self.limits = limits
         self.expect = expect
         self.message = message
         self.keep_query = keep_query
-        self.progress = progress
+        self.watch = watch
         self.rows: list[Row] = []
 
     def look(self, listed: list[Wanted]) -> None:
@@ -218,8 +218,7 @@ class _Bring:
         arrivals = []
         with self.repo.objects.batch() as batch:
             for one in listed:
-                if self.progress is not None:
-                    self.progress(one.path)
+                self.watch(one.path, 0, one.size)
                 held = self._held(one)
                 got = self._one(one, self._known(one, held), batch)
                 if got.oid is None:
@@ -269,11 +268,20 @@ class _Bring:
                         raise _large(one.path, self.limits)
                     hashing.made.update(block)
                     file.write(block)
+                    self.watch(one.path, file.tell(), one.size)
                 if one.version is not None:
                     source["etag"] = one.version
                 return self._put(one, file, hashing, source, batch)
         with self._scratch() as (file, hashing):
-            answer = fetch(str(one.url), file, self.limits, see=hashing.see, again=hashing.again, known=known)
+            answer = fetch(
+                str(one.url),
+                file,
+                self.limits,
+                see=hashing.see,
+                watch=partial(self.watch, one.path),
+                again=hashing.again,
+                known=known,
+            )
             if answer.unchanged:
                 return Got(None, None)
             if answer.etag is not None:
