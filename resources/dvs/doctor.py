@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -37,6 +38,8 @@ CLONE_STATE = rule("dvs-clone-state", Severity.ERROR, "Git keeps away from the c
 MISSING = rule("dvs-object-missing", Severity.ERROR, "A place is known that holds the object of every versioned file.")
 ELSEWHERE = rule("dvs-object-elsewhere", Severity.INFO, "The storage or the cache holds the object of every versioned file.")
 STATE = rule("dvs-state-damaged", Severity.WARNING, "What the clone remembers of its states can be read.")
+FORKED = rule("dvs-log-forked", Severity.INFO, "Each operation of the log begins from the state to which the one before it led.")
+LOST_STATE = rule("dvs-state-missing", Severity.INFO, "The states of the log are there, so that one can go back to them.")
 GIT_SILENT = rule("dvs-git-silent", Severity.WARNING, "Git answers what it tracks and ignores.")
 TOKEN = rule(
     "dvs-token-readable", Severity.WARNING, "The settings of a clone that hold a token are readable by their owner alone."
@@ -81,7 +84,7 @@ def kept_findings(storage: Storage, root: str) -> list[Finding]:
 
 def clone_findings(repo: DvsRepo, *, objects: bool = True) -> list[Finding]:
     """What is wrong with what this clone remembers, and with `objects` which of them it cannot find; sorted by place."""
-    made = [*_state(repo), *_token(repo)]
+    made = [*_state(repo), *_history(repo), *_token(repo)]
     if objects and _has_manifest(repo):
         made += _objects(repo)
     return sorted(made)
@@ -283,6 +286,26 @@ def _state(repo: DvsRepo) -> Iterator[Finding]:
     newest = newest_state(repo, records)
     if newest is not None and newest != head:
         yield found(STATE, repo.path(states.HEAD), "the last operation of the log led to another state", fix=mend)
+
+
+def _history(repo: DvsRepo) -> Iterator[Finding]:
+    """Where the chain of the log breaks, and which of its states nobody can go back to."""
+    records, _problems = repo.log()
+    place = repo.path(states.LOG)
+    for before, record in pairwise(records):
+        if record.old != before.new:
+            began = f"from the state {record.old[:12]}" if record.old is not None else "from none"
+            message = f"{record.op} at {record.ts} began {began}, and {before.op} before it led to {before.new[:12]}"
+            yield found(
+                FORKED, place, message, fix=f"see what lies between: `headwater dvs diff {before.new[:12]} {record.new[:12]}`"
+            )
+    start = len(repo.path(states.SNAPSHOTS)) + 1
+    there = {stat.path[start:].removesuffix(".json") for stat in repo.storage.scan(repo.path(states.SNAPSHOTS))}
+    lost = sorted({record.new for record in records} - there)
+    if lost:
+        shown = ", ".join(state_id[:12] for state_id in lost[:5]) + (", …" if len(lost) > 5 else "")
+        message = f"{len(lost):,} states of the log are gone: {shown}"
+        yield found(LOST_STATE, place, message, fix="`headwater dvs rollback` goes to the others; git may hold what they said")
 
 
 def newest_state(repo: DvsRepo, records: Sequence[states.LogRecord]) -> str | None:

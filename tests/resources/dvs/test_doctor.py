@@ -396,6 +396,28 @@ def test_head_is_set_to_the_newest_state_that_can_be_read(top: Path, root: Path,
     assert ask_clone(top, place) == []
 
 
+def test_the_chain_of_the_log_and_the_states_it_names(top: Path, root: Path, place: str) -> None:
+    repo = open_repo(top, place)
+    for data in (b"one", b"two", b"three"):
+        repo.objects.put(data)
+        track(root, "a.csv", data)
+        lock(root)
+        repo.record("add", tracked_now(repo), [], "x")
+    assert clone_findings(repo, objects=False) == []
+    log = root / ".dvs/logs/refs/HEAD"
+    first, second, third = log.read_bytes().splitlines(keepends=True)
+    log.write_bytes(first + third)
+    (found,) = clone_findings(repo, objects=False)
+    assert found.rule == "dvs-log-forked"
+    log.write_bytes(first + second + third)
+    states = sorted((root / ".dvs/state/snapshots").iterdir())
+    head = (root / ".dvs/refs/HEAD").read_text().strip()
+    next(path for path in states if path.stem != head).unlink()
+    (found,) = clone_findings(repo, objects=False)
+    assert (found.rule, found.message[:34]) == ("dvs-state-missing", "1 states of the log are gone: " + found.message[30:34])
+    repo.close()
+
+
 def test_a_manifest_that_cannot_be_read_is_found_once(top: Path, root: Path, place: str) -> None:
     (root / "dvs.lock").write_text("{")
     assert rules(look(top, place)) == ["json-syntax"]
