@@ -23,7 +23,6 @@ from schemas.oid import HEX_LENGTHS
 
 if TYPE_CHECKING:
     from resources.dvs.repo import DvsRepo
-    from resources.dvs.working import WorkFile
 
 NAMES: Final = ("sidecar", "manifest", "state", "log", "audit", "commit", "branch", "tag")
 """Kinds of pointers that name an object."""
@@ -174,13 +173,20 @@ def why(
 
 
 def _files(repo: DvsRepo, made: Why) -> Iterator[Pointer]:
+    from resources.dvs.snapshots import tracked_now
     from resources.dvs.working import scan
 
-    files = scan(repo).files if repo.folder is not None else []
-    tracked = [file for file in files if file.recorded == made.oid]
-    for file in tracked:
-        made.size = file.size
-        yield _sidecar(repo, file)
+    if repo.folder is None:  # nothing but the text is there to look at
+        for tracked in tracked_now(repo):
+            if tracked.sidecar.oid == made.oid:
+                made.size = tracked.sidecar.size
+                yield _sidecar(repo, tracked.path, repo.sidecar_path(tracked.path, tracked.spelling))
+        return
+    files = scan(repo).files
+    for file in files:
+        if file.recorded == made.oid:
+            made.size = file.size
+            yield _sidecar(repo, file.path, file.sidecar)
     for file in files:
         if file.actual == made.oid:
             made.size = file.actual_size
@@ -188,12 +194,12 @@ def _files(repo: DvsRepo, made: Why) -> Iterator[Pointer]:
             yield Pointer("file", file.path, (file.path,), note=note)
 
 
-def _sidecar(repo: DvsRepo, file: WorkFile) -> Pointer:
-    held = repo.sidecar_file(file.path)
+def _sidecar(repo: DvsRepo, path: str, place: str) -> Pointer:
+    held = repo.sidecar_file(path)
     if held is None:
-        return Pointer("sidecar", file.sidecar, (file.path,))
+        return Pointer("sidecar", place, (path,))
     said = held.sidecar
-    return Pointer("sidecar", file.sidecar, (file.path,), said.add_time or None, said.saved_by or None, said.message)
+    return Pointer("sidecar", place, (path,), said.add_time or None, said.saved_by or None, said.message)
 
 
 def _manifest(repo: DvsRepo, made: Why) -> Iterator[Pointer]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from resources.dvs.doctor import clone_findings, findings
 from resources.dvs.repo import DvsRepo
 from resources.dvs.snapshots import tracked_now
 from resources.dvs.sync import push
@@ -203,4 +204,22 @@ def test_what_a_person_means(root: Path) -> None:
     (root / "in [1]/beef").write_bytes(b"a file whose name looks like digits")
     (root / "in [1]/beef.dvs").write_bytes((root / "in [1]/d/a.dvs").read_bytes())
     assert find_oid(repo, "beef") == two
+    repo.close()
+
+
+def test_a_repository_that_is_on_no_disk(tmp_path: Path) -> None:
+    from resources.storage import open_storage
+
+    storage = open_storage("memory://why-test", state=tmp_path / "state")
+    oid = oid_of(b"one", "blake3")
+    storage.write("r/dvs.toml", f'storage_dir = "{tmp_path}/store"\n'.encode())
+    storage.write("r/d/a.csv.dvs", write_sidecar(Sidecar(oid, 3, TIME, "m", "ann"), SidecarFormat.JSON))
+    repo = DvsRepo(storage, "r", tmp_path / "local", actor="ann")
+    made = why(repo, oid)
+    assert [(pointer.kind, pointer.name, pointer.paths) for pointer in made.pointers] == [
+        ("sidecar", "d/a.csv.dvs", ("d/a.csv",))
+    ]
+    assert (made.verdict, made.remarks) == ("missing", [])
+    assert [one.rule for one in findings(storage, "r")] == ["dvs-drift"]
+    assert [one.rule for one in clone_findings(repo)] == ["dvs-object-missing"]
     repo.close()
