@@ -138,7 +138,7 @@ def test_an_update_that_changes_nothing_writes_nothing(root: Path) -> None:
 def test_somebody_elses_edit_during_an_update_is_kept(root: Path) -> None:
     repo = open_repo(root)
     repo.update(lambda old: (old.put([Entry("x", A, 1)]), []), label="test")
-    edits = []
+    edits: list[str] = []
 
     def change(old: Manifest) -> tuple[Manifest, list[Change]]:
         if not edits:  # an editor saves while we think
