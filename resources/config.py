@@ -4,7 +4,7 @@ The file is parsed and validated once per content and the outcome kept as JSON i
 imports neither a TOML parser nor pydantic. The rules of the file are `schemas.workspace`'s. Light: standard library only.
 
 Environment: HEADWATER_ROOT (read by `resources.workspace`), HEADWATER_CACHE_DIR (the user's cache folder),
-HEADWATER_REMOTE_CACHE (overrides `[cache] remote`).
+HEADWATER_REMOTE_CACHE (overrides `[cache] remote`), HEADWATER_CACHE_MODE (overrides `[cache] mode`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 
 from resources.storage import check_url, is_url
 from resources.storage.base import Storage
-from schemas.errors import HeadwaterError
+from schemas.errors import HeadwaterError, UsageError
 from schemas.oid import bytes_oid
 
 FILE = "headwater.toml"
@@ -50,8 +50,14 @@ class Config:
     exclude: tuple[str, ...] = ()
     cache_max_size: int = DEFAULT_CACHE_SIZE
     cache_remote: str | None = None
+    cache_remote_given: bool = False
+    """Whether the environment names the remote, not a file that others may have written."""
+    cache_mode: str = "read"
+    artifacts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Glob over kind/store/artifact -> settings of those artifacts, in the order of the file."""
     stores: Mapping[str, StoreConfig] = field(default_factory=dict)
-    verify_schedule: str | None = None
+    schedules: Mapping[str, str] = field(default_factory=dict)
+    """What runs by the clock -> cron expression, as far as `[schedule]` sets it."""
     oid: str | None = None
 
 
@@ -109,9 +115,12 @@ def _with_environment(value: Mapping[str, Any], oid: str | None) -> Config:
     size = cache.get("max_size", DEFAULT_CACHE_SIZE)
     given = os.environ.get("HEADWATER_REMOTE_CACHE")
     remote = given or cache.get("remote")
-    if remote and is_url(remote):
+    if remote and is_url(remote) and not remote.startswith(("http://", "https://")):
         # Said once and before any work; every build that looks into the remote would fail.
         check_url(remote, "HEADWATER_REMOTE_CACHE" if given else f"[cache] remote in {FILE}")
+    mode = os.environ.get("HEADWATER_CACHE_MODE") or cache.get("mode") or "read"
+    if mode not in ("read", "write"):
+        raise UsageError("HEADWATER_CACHE_MODE is neither read nor write", rule="cache-mode", fix="set it to read or write")
     stores = {
         name: StoreConfig(name, store["kind"], _folder(store.get("path", ".")), store.get("settings", {}), store.get("confirm"))
         for name, store in sorted(value.get("stores", {}).items())
@@ -122,8 +131,11 @@ def _with_environment(value: Mapping[str, Any], oid: str | None) -> Config:
         exclude=tuple(workspace.get("exclude", ())),
         cache_max_size=size if isinstance(size, int) else parse_size(size),
         cache_remote=remote,
+        cache_remote_given=bool(given),
+        cache_mode=mode,
+        artifacts=value.get("artifacts", {}),
         stores=stores,
-        verify_schedule=value.get("schedule", {}).get("verify"),
+        schedules=value.get("schedule", {}),
         oid=oid,
     )
 

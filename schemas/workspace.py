@@ -78,7 +78,25 @@ class CacheSection(_Table):
         default="10 GiB", description="How much the local build cache may hold: bytes, or a number with a unit such as `10 GiB`."
     )
     remote: Annotated[str, AfterValidator(_no_credentials)] | None = Field(
-        default=None, description="Where results are shared: any fsspec URL, such as `s3://bucket/prefix`."
+        default=None,
+        description="Where results are shared: a path, an fsspec URL such as `s3://bucket/prefix`, or an object server (`https://…`).",
+    )
+    mode: Literal["read", "write"] | None = Field(
+        default=None,
+        description="Whether builds only take results from the remote (`read`, the default) or put theirs there too (`write`).",
+    )
+
+
+class ArtifactSection(_Table):
+    """`[artifacts."<glob over kind/store/artifact>"]`."""
+
+    cache: Literal["copy", "reflink", "reference", "none"] | None = Field(
+        default=None,
+        description=(
+            "How the build cache keeps the results: `copy` (the default), `reflink` (a copy that shares its blocks with the "
+            "artifact, `reference` where the file system cannot), `reference` (the published file stands for itself and is "
+            "verified when it is used), `none`."
+        ),
     )
 
 
@@ -101,6 +119,16 @@ class ScheduleSection(_Table):
     verify: Annotated[str, AfterValidator(_cron)] | None = Field(
         default=None, description="When `verify` rebuilds a sample and compares: a cron expression, such as `0 3 * * 0`."
     )
+    scrub: Annotated[str, AfterValidator(_cron)] | None = Field(
+        default=None,
+        description="When objects of versioned data are read back, the oldest proof first: a cron expression, such as `0 2 * * *`.",
+    )
+    gc: Annotated[str, AfterValidator(_cron)] | None = Field(
+        default=None,
+        description=(
+            "When it is planned which objects of versioned data may go; nothing is collected. A cron expression, such as `0 4 * * 0`."
+        ),
+    )
 
 
 class WorkspaceConfig(_Table):
@@ -110,6 +138,9 @@ class WorkspaceConfig(_Table):
     workspace: WorkspaceSection = Field(default_factory=WorkspaceSection, description="The workspace itself.")
     cache: CacheSection = Field(default_factory=CacheSection, description="The build cache.")
     stores: dict[str, StoreSection] = Field(default_factory=dict, description="Stores that are named or set up here.")
+    artifacts: dict[str, ArtifactSection] = Field(
+        default_factory=dict, description="Settings of artifacts; the last that fits counts."
+    )
     schedule: ScheduleSection = Field(default_factory=ScheduleSection, description="What runs by the clock.")
 
 

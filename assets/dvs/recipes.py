@@ -52,5 +52,6 @@ KIND = Kind(
     fix=Lazy("assets.dvs.text:fix"),
     selective=True,
     protects=Lazy("assets.dvs.text:protects"),
+    known=Lazy("assets.dvs.text:known"),
     git_setup=Lazy("assets.dvs.git:git_setup"),
 )

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
+from assets.engine.cache import CacheEntry, Keeping
 from assets.engine.make import Made, Maker
 from assets.engine.model import Outcome, Ownership, Policy, Progress, Ref, Result
 from assets.engine.ownership import Verdict, all_equal, classify, decide, plan_digest, worst
@@ -87,7 +88,9 @@ class Builder:
         if standing.fresh and not policy.force:
             return self.fresh(standing)
         progress(ref, "check", None)
-        self.checks.refuse_blocking(standing)
+        if not any(held.absent for held in standing.roles.values()):
+            # Without all of its text here a store cannot be checked; what the cache has was built from text that was.
+            self.checks.refuse_blocking(standing)
         with self.lock(ref):
             self.recover(ref)
             # Somebody else may have built it while we waited for the lock.
@@ -164,6 +167,7 @@ class Builder:
             output_digest=record.output_digest,
             outputs=self.places.shown(node.store, node.recipe),
             summary=record.summary,
+            origin=record.origin if result is Result.RESTORED else None,
             input_roots={role: held.root or held.digest for role, held in standing.roles.items()},
             **more,
         )
@@ -217,6 +221,7 @@ class Builder:
                 previous=standing.record_oid,
             )
         )
+        self._refer(standing, made)
         self._drop_superseded(standing)
         self._drop_manifests(standing)
         self._keep_inputs(standing)
@@ -225,6 +230,14 @@ class Builder:
         result = Result.RESTORED if made.how == "restored" else Result.BUILT
         why = self._why(standing)
         return self._outcome(standing, result, record, pictures=made.pictures, rescued=tuple(rescued), reasons=why)
+
+    def _refer(self, standing: Standing, made: Made) -> None:
+        """Tell the build cache where the files lie that it keeps by reference, and share them from there."""
+        if made.kept is not Keeping.REFERENCE or made.how == "restored" or standing.fingerprint is None:
+            return
+        spots = {output.oid: self.places.spot(standing.node.store, output.key).local for output in made.outputs}
+        self.cache.refer({oid: path for oid, path in spots.items() if path is not None})
+        self.cache.share(CacheEntry(standing.fingerprint, made.outputs, made.output_digest, made.summary))
 
     def _refuse_protected(self, standing: Standing, made: Made) -> None:
         """Raise Refused when a store's text names a file in the way as its user's data; no yes helps there."""
@@ -302,6 +315,7 @@ class Builder:
             outputs=outputs,
             output_digest=made.output_digest,
             how=how,
+            origin=made.origin if how == "restored" else None,
             summary=made.summary,
             sequence=standing.record.sequence + 1 if standing.record is not None else 1,
         )

@@ -30,6 +30,7 @@ from schemas.errors import HeadwaterError, UsageError
 from schemas.findings import Finding
 
 if TYPE_CHECKING:
+    from assets.engine.cache_proof import Proof
     from assets.engine.clean import Cleaned
     from assets.engine.explain import Explanation
     from assets.engine.verify import Verification
@@ -281,6 +282,14 @@ class Engine:
         from assets.engine.verify import verify
 
         return [verify(self.builder, ref, progress or _silent) for ref in self.refs(select)]
+
+    def prove_cache(
+        self, number: int, select: Sequence[str] = (), progress: Progress | None = None, *, seed: int | None = None
+    ) -> list[Proof]:
+        """Rebuild some of the selected artifacts' cached builds in scratch and compare: see `assets.engine.cache_proof`."""
+        from assets.engine.cache_proof import prove
+
+        return prove(self.builder, self.refs(select), number, progress or _silent, seed=seed)
 
     def clean(self, select: Sequence[str] = (), dry_run: bool = False) -> list[Cleaned]:
         """Delete the selected artifacts' files that are ours and unchanged; what is kept is named with the reason.

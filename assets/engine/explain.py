@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from assets.engine.build import Builder
-from assets.engine.cache import entry_path
 from assets.engine.model import Ref, State
 from assets.engine.standing import Standing
 from schemas.errors import HeadwaterError
@@ -118,6 +117,7 @@ def explain(builder: Builder, ref: Ref, state: State) -> Explanation:
         else {
             "fingerprint": record.fingerprint,
             "how": record.how,
+            "origin": record.origin,
             "recipe_version": record.recipe_version,
             "code_version": record.code_version,
             "output_digest": record.output_digest,
@@ -158,7 +158,7 @@ def _cached(builder: Builder, standing: Standing) -> list[str]:
         return []
     found = ["local"] if builder.cache.holds(standing.fingerprint) else []
     try:
-        if builder.cache.remote is not None and builder.cache.remote.stat(entry_path(standing.fingerprint)) is not None:
+        if builder.cache.held_remotely(standing.fingerprint):
             found.append("remote")
     except (OSError, HeadwaterError):
         # A remote that is away says nothing about the artifact.

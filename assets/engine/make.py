@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assets.engine import fingerprint as prints
-from assets.engine.cache import BuildCache, CacheEntry
+from assets.engine.cache import LOCAL, BuildCache, CacheEntry, Keeping
 from assets.engine.checks import Checks
 from assets.engine.graph import Node
 from assets.engine.model import Policy, Progress, Ref
@@ -56,6 +56,10 @@ class Made:
     """(key, oid, size) of every item of a set, whose record lists the manifest alone."""
     build: ItemBuild | None = None
     """The build of a set of items."""
+    origin: str | None = None
+    """Where restored outputs came from."""
+    kept: Keeping = Keeping.COPY
+    """How the build cache keeps them."""
 
     def recorded(self, outputs: tuple[OutputFile, ...]) -> tuple[OutputFile, ...]:
         """Those of `outputs` that the record lists."""
@@ -159,11 +163,30 @@ class Maker:
             if entry is not None:
                 progress(ref, "restore", None)
                 if self.cache.restore(entry, folder / "outputs"):
-                    return Made(folder, entry.outputs, entry.output_digest, entry.summary, "restored")
+                    origin = entry.origin or LOCAL
+                    return Made(folder, entry.outputs, entry.output_digest, entry.summary, "restored", origin=origin)
+        self._refuse_absent(standing)
         made = self.run(standing, progress, folder, changed)
         if policy.use_cache and (made.how != FOLDED or sum(output.size for output in made.outputs) <= FOLD_KEPT):
-            self.cache.keep(CacheEntry(fingerprint, made.outputs, made.output_digest, made.summary), folder / "outputs")
+            entry = CacheEntry(fingerprint, made.outputs, made.output_digest, made.summary)
+            made.kept = self.cache.keeping(ref)
+            if self.cache.keep(entry, folder / "outputs", made.kept) and made.kept is not Keeping.REFERENCE:
+                self.cache.share(entry)
         return made
+
+    def _refuse_absent(self, standing: Standing) -> None:
+        """Raise HeadwaterError where the recipe would read files that are not here, only known."""
+        absent = sorted(path for held in standing.roles.values() for path in held.absent)
+        if absent:
+            store = standing.node.store
+            shown = f"{store.root}/{absent[0]}" if store.root else absent[0]
+            more = f", like {len(absent) - 1} more" if len(absent) > 1 else ""
+            raise HeadwaterError(
+                f"is versioned data that is not here{more}, and no build cache has what is made of it",
+                path=shown,
+                rule="input-absent",
+                fix=f"`headwater dvs get {shown}` brings it, after `headwater dvs pull` where the storage lacks it",
+            )
 
     def make_items(self, standing: Standing, progress: Progress, folder: Path, *, afresh: bool = False) -> Made:
         """The set of items in `folder`: only the stale ones are built, all of them with `afresh`."""

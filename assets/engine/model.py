@@ -92,6 +92,8 @@ class Outcome:
     input_roots: dict[str, str] = field(default_factory=dict)
     """Role -> root (sources) or output digest (artifacts) actually read."""
     rescued: tuple[str, ...] = ()
+    origin: str | None = None
+    """Where a restored result came from: `local` for this machine's cache, else the remote's name."""
 
     def to_json(self) -> dict[str, Any]:
         error = self.error
@@ -104,6 +106,7 @@ class Outcome:
             "counts": self.summary.get("counts", {}),
             "reasons": list(self.reasons),
             "rescued": list(self.rescued),
+            "origin": self.origin,
             "error": None if error is None else getattr(error, "to_json", lambda: {"message": str(error)})(),
         }
 

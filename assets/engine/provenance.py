@@ -82,6 +82,8 @@ class Provenance:
     """`built`, `folded`, `restored` or `adopted`."""
     summary: dict[str, Any] = field(default_factory=dict)
     sequence: int = 1
+    origin: str | None = None
+    """Where a restored result came from: `local` for this machine's own cache, else the remote's name."""
     backups: tuple[OutputFile, ...] = ()
     """Older outputs kept beside the new ones until the next success."""
 
@@ -105,7 +107,7 @@ class Provenance:
             "summary": self.summary,
             "sequence": self.sequence,
             "backups": [backup.to_json() for backup in self.backups],
-        }
+        } | ({"origin": self.origin} if self.origin is not None else {})
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> Provenance:
@@ -124,6 +126,7 @@ class Provenance:
             how=str(record["how"]),
             summary=dict(record["summary"]),
             sequence=int(record["sequence"]),
+            origin=str(record["origin"]) if record.get("origin") is not None else None,
             backups=tuple(OutputFile.from_json(entry) for entry in record["backups"]),
         )
 

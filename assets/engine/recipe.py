@@ -194,6 +194,10 @@ class Kind:
     protects: Lazy | None = None
     """`protects(storage, root, path) -> bool`: whether the file at a workspace-relative path is somebody's data which the store's
     text names. Nothing is then built to that path, and `clean` leaves it alone, whoever wrote what lies there."""
+    known: Lazy | None = None
+    """`known(storage, root, below, stat_cache) -> list[(path, oid, size)]`: files in the folder `below` (workspace-relative, as
+    the paths) whose blake3 oids this store's text knows, whether or not they are here. What was built from them can then be
+    restored where they are not."""
     place: Lazy | None = None
     """`place(storage, root, settings) -> Place`: where the outputs lie that a recipe places in the store, for kinds whose stores
     are not all laid out alike."""

@@ -33,11 +33,15 @@ FileEntry = tuple[str, str, int]
 class SourceState:
     """A source as it was scanned: `root` is the Merkle root over its files, `files` the files sorted by path."""
 
-    __slots__ = ("_enumerate", "_files", "ref", "root")
+    __slots__ = ("_enumerate", "_files", "absent", "ref", "root")
 
-    def __init__(self, ref: Ref, root: str, enumerate_files: Callable[[], tuple[FileEntry, ...]]) -> None:
+    def __init__(
+        self, ref: Ref, root: str, enumerate_files: Callable[[], tuple[FileEntry, ...]], absent: frozenset[str] = frozenset()
+    ) -> None:
         self.ref = ref
         self.root = root
+        self.absent = absent
+        """Those of the files that are not here: another store's text says what their oids are."""
         self._enumerate = enumerate_files
         self._files: tuple[FileEntry, ...] | None = None
 
@@ -176,6 +180,35 @@ def _files_by_source(
                 if test(name) and not excluded(path):
                     add(entry)
     return {name: tuple(sorted(entries)) for name, entries in files.items()}
+
+
+def with_absent(
+    kind: Kind, store: Store, states: dict[str, SourceState], known: Sequence[FileEntry], excluded: Callable[[str], bool]
+) -> dict[str, SourceState]:
+    """The sources with those of the `known` files (workspace-relative paths) that belong to one and are not here.
+
+    A clone that has the files sees the same sources, so what was built from them can be told by its fingerprint.
+    """
+    made = dict(states)
+    for source in kind.sources:
+        test = matcher(source.include, source.exclude)
+        added = tuple(
+            (path, oid, size)
+            for where, oid, size in known
+            if is_usable(path := store_relative(store, where)) and test(path) and not excluded(where)
+        )
+        if added:
+            state = states[source.name]
+            here = {path for path, _, _ in state.files}
+            absent = tuple(entry for entry in added if entry[0] not in here)
+            files = tuple(sorted((*state.files, *absent)))
+            paths = frozenset(path for path, _, _ in absent)
+            made[source.name] = SourceState(state.ref, input_digest(files, names=True), _constant(files), paths)
+    return made
+
+
+def _constant(files: tuple[FileEntry, ...]) -> Callable[[], tuple[FileEntry, ...]]:
+    return lambda: files
 
 
 def narrowed(state: SourceState, declared: Input) -> tuple[Callable[[], tuple[FileEntry, ...]], str]:

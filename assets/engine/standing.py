@@ -19,7 +19,7 @@ from assets.engine.ownership import classify, worst
 from assets.engine.places import WORKSPACE_KIND, Key, Places, Present
 from assets.engine.provenance import OutputFile, Provenance, Records
 from assets.engine.recipe import Input, Kind, Place, Recipe
-from assets.engine.scan import FileEntry, SourceState, narrowed, scan_sources
+from assets.engine.scan import FileEntry, SourceState, narrowed, scan_sources, with_absent
 from assets.engine.view import Member, RoleInput
 from schemas.errors import HeadwaterError
 from schemas.oid import json_oid
@@ -153,20 +153,28 @@ class Observer:
                 and other.root != store.root
                 and other.root.startswith(f"{store.root}/" if store.root else "")
             ]
-            self._sources[key] = (
-                {}
-                if store.kind == WORKSPACE_KIND
-                else scan_sources(
-                    self.workspace,
-                    self.kinds[store.kind],
-                    store,
-                    self.discovered.enter,
-                    self.discovered.excluded,
-                    nested,
-                    self._built(),
-                )
-            )
+            if store.kind == WORKSPACE_KIND:
+                self._sources[key] = {}
+            else:
+                discovered, kind = self.discovered, self.kinds[store.kind]
+                states = scan_sources(self.workspace, kind, store, discovered.enter, discovered.excluded, nested, self._built())
+                known = self._known_elsewhere(store)
+                self._sources[key] = with_absent(kind, store, states, known, discovered.excluded) if known else states
         return self._sources[key]
+
+    def _known_elsewhere(self, store: Store) -> list[FileEntry]:
+        """Files in the store's folder that are not here and whose oids the text of other stores knows, by workspace path."""
+        root = self.workspace.root
+        lead = f"{store.root}/" if store.root else ""
+        found = []
+        for other in self.discovered.stores:
+            known = self.kinds[other.kind].known if other.kind in self.kinds and other.kind != store.kind else None
+            overlaps = other.root == store.root or not other.root or not store.root
+            if known is None or not other.present or not (overlaps or lead.startswith(f"{other.root}/")):
+                continue
+            entries = known.load()(root, other.root, store.root, self.workspace.stat_cache)
+            found += [entry for entry in entries if root.stat(entry[0]) is None]
+        return found
 
     def _built(self) -> dict[str, list[str]]:
         """Folder -> names of the files that artifacts are, beside their text: one store may lie in the folder of another."""
@@ -252,7 +260,8 @@ class Observer:
         if declared.source is not None:
             state = self.sources(node.store)[declared.source]
             files, digest = narrowed(state, declared)
-            return RoleInput(digest, ref=state.ref, root=state.root, enumerate_files=files)
+            absent = frozenset(path for path, _, _ in files() if path in state.absent) if state.absent else frozenset()
+            return RoleInput(digest, ref=state.ref, root=state.root, enumerate_files=files, absent=absent)
         if declared.artifact is not None:
             ref = Ref(node.ref.kind, node.ref.store, declared.artifact)
             upstream = self.standing(ref)

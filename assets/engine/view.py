@@ -69,6 +69,8 @@ class RoleInput:
     provenance: Provenance | None = None
     members: tuple[Member, ...] = ()
     enumerate_files: Callable[[], tuple[tuple[str, str, int], ...]] | None = None
+    absent: frozenset[str] = frozenset()
+    """Those of the files that are not here: only their oids are known."""
 
     @property
     def files(self) -> tuple[tuple[str, str, int], ...]:

@@ -127,6 +127,7 @@ class App:
             from assets.engine.engine import Engine
 
             self._engine = Engine(self.workspace())
+            self._engine.build_cache.notice = self.note
             for line in self._engine.recovered:
                 self.note(line)
         return self._engine

@@ -141,6 +141,8 @@ def show_outcome(app: App, outcome: Outcome) -> None:
         cells.append(app.style(duration(outcome.seconds), "dim"))
     if word == "built":
         cells.append(_counts(outcome.summary.get("counts", {})))
+    if outcome.origin is not None and outcome.origin != "local":
+        cells.append(f"from {outcome.origin}")
     if word not in _BAD and outcome.outputs:
         cells.append(app.style("→ " + places(outcome.outputs), "dim"))
     app.say("  ".join(filter(None, cells)))

@@ -76,14 +76,61 @@ def stats(app: App) -> None:
 
 
 @cache.command("verify")
+@select_argument
+@click.option(
+    "--rebuild",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Also build N of the selected artifacts' cached builds again, chosen by chance, and compare.",
+)
 @pass_app
-def verify(app: App) -> int:
-    """Hash every object again; drop damaged ones, which the next build makes anew. Exits with 1 when there were any."""
+def verify(app: App, select: tuple[str, ...], rebuild: int | None) -> int:
+    """Hash every object again; drop damaged ones, which the next build makes anew. Exits with 1 when there were any.
+
+    Damage is found by the hashes. A build that somebody put under the fingerprint of another one is whole and still wrong: only
+    building it again finds it, which is what --rebuild does. Whoever may write to a remote cache is trusted with that.
+    """
     damaged = app.engine().cache.verify()
     for oid in damaged:
         app.emit({"damaged": oid}, f"{app.style('damaged', 'red')} {oid} dropped")
     app.say(f"{counted(len(damaged), 'damaged object')} dropped" if damaged else "every object is whole")
-    return 1 if damaged else 0
+    return int(_lying(app, select, rebuild) or bool(damaged)) if rebuild else int(bool(damaged))
+
+
+def _lying(app: App, select: tuple[str, ...], number: int) -> bool:
+    """Build some cached builds again and show what came of it; whether any was another one."""
+    with app.progress("rebuild") as bar:
+        proofs = app.engine().prove_cache(number, select, lambda ref, _phase, _part: bar.show(str(ref)))
+    for proof in proofs:
+        word = app.style("differs", "red") if proof.differences else app.style("equal", "green")
+        came = f", from {proof.origin}" if proof.origin else ""
+        app.emit(proof.to_json(), f"{word}  {proof.ref}{came}" + "".join(f"\n  {line}" for line in proof.differences))
+    wrong = sum(bool(proof.differences) for proof in proofs)
+    app.say(f"{counted(len(proofs), 'cached build')} built again, {wrong:,} dropped")
+    return wrong > 0
+
+
+@cache.command("login")
+@click.argument("url")
+@click.option("--forget", is_flag=True, help="Forget the token of this server instead.")
+@pass_app
+def login(app: App, url: str, forget: bool) -> None:
+    """Keep the token of the object server at URL for builds and for `headwater dvs`, readable only by you.
+
+    The token is asked for, or read from standard input in a script; it never stands on a command line.
+    """
+    import sys
+
+    from resources.remotes.credentials import keep_token, origin_of
+
+    origin = origin_of(url)
+    token = None
+    if not forget:
+        token = (click.prompt("Token", hide_input=True) if app.interactive else sys.stdin.readline()).strip()
+        if not token:
+            raise UsageError("there is no token on standard input", rule="usage", fix="pipe it in: the token and a line feed")
+    path = keep_token(url, token)
+    app.emit({"server": origin, "file": str(path)}, f"{'forgot' if forget else 'kept'} the token of {origin} ({path})")
 
 
 def _shown(bar: object) -> Callable[[int, int], None]:

@@ -64,9 +64,10 @@ def _show(app: App, found: Explanation) -> None:
         app.say("  nothing lies there")
     if found.built is not None:
         same = found.built["fingerprint"] == found.fingerprint
-        app.say(
-            f"  {found.built['how']} from {'these inputs' if same else 'other inputs'}, version {found.built['sequence']} of it"
-        )
+        origin = found.built.get("origin")
+        came = f" by way of {origin}" if origin not in (None, "local") else ""
+        inputs = "these inputs" if same else "other inputs"
+        app.say(f"  {found.built['how']} from {inputs}{came}, version {found.built['sequence']} of it")
     for backup in found.backups:
         app.say(f"  the version before it is {backup}")
     app.say()

@@ -6,12 +6,11 @@ manifest names is what is shared; an object that several files have is copied on
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from resources.dvs.choose import choose_tracked
 from resources.dvs.results import Outcome, Report, Row, not_tracked
@@ -24,9 +23,6 @@ if TYPE_CHECKING:
     from resources.dvs.repo import DvsRepo
     from resources.packed import PackedObjects
     from resources.remotes.base import Remote
-
-TOKEN: Final = "HEADWATER_TOKEN"
-"""The environment variable with the token of an object server; `[auth] token` of the clone is asked after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +41,7 @@ def resolved_remotes(repo: DvsRepo, option: str | None = None) -> list[RemoteSet
     """Every remote that is known, by name, each as the strongest voice says. Raises InvalidText."""
     found: dict[str, RemoteSetting] = {}
     held = repo.local_config
-    base = repo.manifest().base_url
+    base = repo.manifest_base_url()
     if base:
         found[ORIGIN] = RemoteSetting(ORIGIN, base, "manifest")
     if held.base_url:
@@ -70,24 +66,37 @@ def _remote_of(repo: DvsRepo, name: str, option: str | None) -> RemoteSetting:
     return chosen
 
 
+def remote_url(repo: DvsRepo, setting: RemoteSetting) -> str:
+    """The URL or path under which the ledger knows the remote of a setting. Opens nothing."""
+    if setting.url.startswith(("http://", "https://")):
+        return setting.url.rstrip("/")
+    return str(_place(repo, setting))
+
+
+def _place(repo: DvsRepo, setting: RemoteSetting) -> str | Path:
+    if is_url(setting.url):
+        return setting.url
+    path = Path(setting.url).expanduser()
+    folder = repo.folder
+    if not path.is_absolute() and setting.given_by != "option" and folder is not None:
+        path = folder / path
+    return path.absolute()
+
+
 def open_remote(repo: DvsRepo, setting: RemoteSetting) -> Remote:
     """The remote that a setting names. Raises UsageError for a URL that cannot be used."""
     if setting.url.startswith(("http://", "https://")):
         from resources.remotes.http import HttpRemote
 
-        # Whoever can change the manifest would otherwise be sent the token.
-        token = os.environ.get(TOKEN) or repo.local_config.token if setting.given_by != "manifest" else None
+        from resources.remotes.credentials import token_for
+
+        # Whoever can change the manifest would otherwise be sent the clone's token.
+        trusted = setting.given_by != "manifest"
+        token = (repo.local_config.token if trusted else None) or token_for(setting.url, trusted=trusted)
         return HttpRemote(setting.url, repo.local / "remote", token=token)
     from resources.remotes.store import StoreRemote
 
-    place: str | Path = setting.url
-    if not is_url(setting.url):
-        path = Path(setting.url).expanduser()
-        folder = repo.folder
-        if not path.is_absolute() and setting.given_by != "option" and folder is not None:
-            path = folder / path
-        place = path.absolute()
-    return StoreRemote(place, repo.local / "remote")
+    return StoreRemote(_place(repo, setting), repo.local / "remote")
 
 
 def _chosen(repo: DvsRepo, paths: Sequence[str]) -> tuple[list[Entry], list[Row]]:

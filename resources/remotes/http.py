@@ -24,8 +24,9 @@ from resources.locks import file_lock
 from resources.packed import SMALL, PackedObjects
 from resources.remotes.retries import again, as_error
 from resources.server.frames import END, MEDIA_TYPE, FrameReader, Head
+from resources.storage.problems import oid_mismatch
 from schemas.errors import HeadwaterError, UsageError
-from schemas.oid import parse_oid
+from schemas.oid import file_oid, parse_oid
 
 if TYPE_CHECKING:
     from resources.remotes.base import Done
@@ -203,7 +204,7 @@ class HttpRemote:
         for batch in _batches(small, sizes):
             self._put_small(batch, sources, done)
         large = sorted(oid for oid in sources if sizes.get(oid, SMALL) >= SMALL)
-        self._beside(large, lambda oid: self._put_large(oid, sources[oid], sizes.get(oid)), done)
+        self._beside(large, lambda oid: self._send(oid, lambda: sources[oid].blocks(oid), sizes.get(oid)), done)
 
     def _put_small(self, oids: list[str], sources: Mapping[str, PackedObjects], done: Done) -> None:
         parts: dict[str, bytes] = {}
@@ -233,7 +234,7 @@ class HttpRemote:
                 oid, None if refused is None else HeadwaterError(f"{oid}: {refused}", rule="dvs-remote-refused", fix="try again")
             )
 
-    def _put_large(self, oid: str, source: PackedObjects, size: int | None) -> None:
+    def _send(self, oid: str, blocks: Callable[[], Iterator[bytes]], size: int | None) -> None:
         path = _path(oid)
         limit = _deadline(size or 0)
 
@@ -241,7 +242,7 @@ class HttpRemote:
             headers = {"content-type": "application/octet-stream"}
             if size is not None:
                 headers["content-length"] = str(size)
-            with self._answer("PUT", path, body=_timely(source.blocks(oid), limit()), headers=headers) as answer:
+            with self._answer("PUT", path, body=_timely(blocks(), limit()), headers=headers) as answer:
                 answer.drain_conn()
 
         again(send, oid)
@@ -307,7 +308,10 @@ class HttpRemote:
                 raise Unavailable(error.message) from error
 
     def _fetch_large(self, oid: str, target: PackedObjects) -> None:
-        """Fetch one object into a file that is kept when it breaks off: its name is the object's, so the next attempt finds it."""
+        self._completed(oid, lambda partial: target.storage.add(target.files.path(oid), partial, oid=oid))
+
+    def _completed(self, oid: str, arrived: Callable[[Path], object]) -> None:
+        """Fetch one object into a file that is kept when it breaks off, by the object's name: the next attempt finds it."""
         folder = self.scratch / "partial"
         folder.mkdir(parents=True, exist_ok=True)
         algorithm, digits = parse_oid(oid)
@@ -317,7 +321,7 @@ class HttpRemote:
                 began = partial.exists()
                 again(lambda one: self._go_on(one, partial), oid, progress=lambda: _size(partial))
                 try:
-                    target.storage.add(target.files.path(oid), partial, oid=oid)
+                    arrived(partial)
                 except HeadwaterError:
                     # What lay there may have been torn, or the bytes were changed on the way: once more, from the start.
                     partial.unlink(missing_ok=True)
@@ -367,6 +371,23 @@ class HttpRemote:
                     raise error
                 done(oid, None if error is None else as_error(error, oid))
 
+    def download(self, oid: str, target: Path) -> None:
+        """Copy one object to the new local file `target`, verified; what breaks off goes on where it stopped.
+
+        Raises FileNotFoundError, HeadwaterError (rule `oid-mismatch`), OSError.
+        """
+
+        def arrived(partial: Path) -> None:
+            if file_oid(partial, parse_oid(oid)[0]) != oid:
+                raise oid_mismatch(self.url, oid)
+            partial.replace(target)
+
+        self._completed(oid, arrived)
+
+    def upload(self, oid: str, source: Path) -> None:
+        """Keep a copy of a local file, which the server verifies."""
+        self._send(oid, lambda: _file_blocks(source), source.stat().st_size)
+
     # the build cache's records
 
     def action(self, fingerprint: str) -> bytes | None:
@@ -401,6 +422,12 @@ class HttpRemote:
             if not answer["next"]:
                 return
             after = str(answer["next"])
+
+
+def _file_blocks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            yield block
 
 
 def _size(path: Path) -> int:

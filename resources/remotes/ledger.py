@@ -86,6 +86,33 @@ class Ledger:
             return {}
         return found
 
+    def held(self) -> dict[str, dict[str, int]]:
+        """URL -> what the remote that was last proved there holds: oid -> when. A remote that was made anew at the same URL
+        stands for it alone."""
+        found: dict[str, dict[str, int]] = {}
+        if not self.path.exists():
+            return found
+        try:
+            with closing(self._connect()) as connection:
+                newest = {
+                    url: remote
+                    for url, remote, _at in connection.execute(
+                        "select url, remote, max(at) from proof join named using (remote) group by url, remote order by 3, 2"
+                    )
+                }
+                for url, remote in newest.items():
+                    found[url] = dict(connection.execute("select oid, at from proof where remote = ?", (remote,)))
+        except (sqlite3.DatabaseError, OSError):
+            self._mend()
+            return {}
+        return found
+
+    def only(self, remote: str | None, url: str) -> None:
+        """Believe nothing more of other remotes that were at this URL; of any, where there is none now."""
+        with suppress(sqlite3.DatabaseError, OSError), closing(self._connect()) as connection:
+            query = "delete from proof where remote in (select remote from named where url = ? and remote is not ?)"
+            connection.execute(query, (url, remote))
+
     def prove(self, remote: str, url: str, oids: Iterable[str]) -> None:
         """Remember that the remote holds these now."""
         now = int(time.time())

@@ -76,6 +76,21 @@ def copy_contents(source: int, target: int, path: str) -> None:
     _check_length(target, size, path)
 
 
+def can_clone(probe: Path) -> bool:
+    """Whether files beside `probe` (a path where nothing lies) can share their blocks."""
+    other = probe.with_name(probe.name + "-2")
+    try:
+        with probe.open("w+b") as source, other.open("w+b") as target:
+            source.write(b"x" * 4096)
+            source.flush()
+            return _clone(source.fileno(), target.fileno())
+    except OSError:
+        return False
+    finally:
+        probe.unlink(missing_ok=True)
+        other.unlink(missing_ok=True)
+
+
 def _clone(source: int, target: int) -> bool:
     try:
         import fcntl

@@ -17,6 +17,7 @@ from assets.engine.model import Outcome, Ref, Result, Store
 from schemas.errors import HeadwaterError, InvalidText
 
 if TYPE_CHECKING:
+    from assets.engine.provenance import Provenance
     from assets.engine.scan import SourceState
     from schemas.findings import Finding
 
@@ -204,8 +205,13 @@ def _outcome_metadata(
     columns = [dg.TableColumn(name) for name in ("role", "asset", "version")]
     metadata["inputs"] = dg.MetadataValue.table(read, schema=dg.TableSchema(columns))
     if record:
-        metadata |= {"fingerprint": record.fingerprint, "made by": _MADE_BY.get(record.how, record.how)}
+        metadata |= {"fingerprint": record.fingerprint, "made by": _made_by(record)}
     return metadata
+
+
+def _made_by(record: Provenance) -> str:
+    said = _MADE_BY.get(record.how, record.how)
+    return said if record.origin in (None, "local") else f"{said}, from {record.origin}"
 
 
 _MADE_BY = {

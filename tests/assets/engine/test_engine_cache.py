@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from assets.engine import cache as cache_module
+from assets.engine import cache_index
 from assets.engine.cache import GRACE, CacheEntry, entries_in, entry_path, fits, parse_entry
 from assets.engine.engine import Engine
 from assets.engine.model import Outcome, Policy, Ref, Result
@@ -136,7 +136,7 @@ def test_an_index_of_use_that_the_disk_does_not_take_costs_no_build(root: Path, 
         raise sqlite3.OperationalError("database or disk is full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(cache_module, "_note", full)
+        patch.setattr(cache_index.OpenIndex, "note", full)
         assert results(engine_on(root).build()) == {Result.BUILT}
         with pytest.raises(HeadwaterError) as caught:
             engine_on(root).cache.gc()
