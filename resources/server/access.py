@@ -14,9 +14,8 @@ from resources.server.exchange import Problem
 from resources.server.settings import Settings
 from resources.server.tokens import Right, Tokens
 
-_TRIES: Final = 20
 _WINDOW: Final = 60.0
-"""An address that sent so many wrong tokens within so many seconds is told to wait."""
+"""Seconds for which a wrong token counts against the address that sent it."""
 _ADDRESSES: Final = 10_000
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _ANONYMOUS: Final = {
@@ -34,6 +33,7 @@ class Access:
         self.anonymous = _ANONYMOUS[settings.anonymous]
         self.hosts = _LOOPBACK | {settings.host}
         self.loopback = settings.is_loopback
+        self.tries = settings.wrong_tokens
         self._failed: OrderedDict[str, list[float]] = OrderedDict()
 
     def check(self, scope: Mapping[str, Any], headers: Mapping[bytes, bytes], right: Right) -> None:
@@ -66,7 +66,7 @@ class Access:
         to lock anybody out."""
         now = time.monotonic()
         failed = [when for when in self._failed.pop(address, ()) if now - when < _WINDOW]
-        full = len(failed) >= _TRIES
+        full = len(failed) >= self.tries
         self._failed[address] = failed if full else [*failed, now]
         while len(self._failed) > _ADDRESSES:
             self._failed.popitem(last=False)

@@ -50,6 +50,8 @@ class Settings:
     """Seconds a request waits for its turn before it is told to come again."""
     connections: int = 1000
     """Open connections; more are turned away."""
+    wrong_tokens: int = 20
+    """Wrong tokens that one address may send within a minute before it is told to wait."""
     header_time: float = 10.0
     """Seconds for the head of a request to arrive."""
     stall: float = 30.0
