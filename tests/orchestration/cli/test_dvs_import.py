@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import stat
@@ -270,3 +271,63 @@ class TestTogether:
         assert ran.code == 1
         assert [record["outcome"] for record in ran.records if "path" in record] == ["error"]
         assert not (root / "dvs.lock").exists()
+
+
+COMMANDS = {
+    "merge-repo": ["merge-repo", "../source"],
+    "import-dvs": ["import-dvs", "../source"],
+    "import-dvc": ["import-dvc", "../dvc"],
+    "import-lfs": ["import-lfs", "../lfs", "--objects", "../lfs-objects"],
+    "import-url": ["import-url", "../out.bin"],
+}
+
+
+class TestEach:
+    """What holds for every one of the commands."""
+
+    @pytest.fixture
+    def sources(self, root: Path, source: Path, tmp_path: Path) -> Path:
+        digits, sha = hashlib.md5(BIG, usedforsecurity=False).hexdigest(), hashlib.sha256(BIG).hexdigest()
+        put(tmp_path, f"dvc/.dvc/cache/files/md5/{digits[:2]}/{digits[2:]}", BIG)
+        put(tmp_path, "dvc/d.bin.dvc", f"outs:\n- md5: {digits}\n  hash: md5\n  path: d.bin\n")
+        put(tmp_path, f"lfs-objects/{sha[:2]}/{sha[2:4]}/{sha}", BIG)
+        put(tmp_path, "lfs/l.bin", f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha}\nsize {len(BIG)}\n")
+        put(tmp_path, "out.bin", BIG)
+        return root
+
+    @pytest.mark.parametrize("words", COMMANDS.values(), ids=COMMANDS)
+    def test_one_line_in_the_audit_log_and_a_reason_where_one_is_wanted(self, sources: Path, run: Run, words: list[str]) -> None:
+        assert run("dvs", "config", "set", "require_reason", "true").code == 0
+        refused = run("dvs", *words, "--json")
+        assert (refused.code, refused.records[-1]["error"]["rule"]) == (2, "dvs-reason")
+        assert run("dvs", *words, "--dry-run").code == 0
+        assert not (sources / "dvs.lock").exists()
+        assert run("dvs", *words, "-m", "because").code == 0
+        lines = [line for line in audited(sources.parent / "store") if line.get("reason") == "because"]
+        assert len(lines) == 1
+        assert run("dvs", "log", "--json").records[0]["message"] == "because"
+
+    @pytest.mark.parametrize("words", COMMANDS.values(), ids=COMMANDS)
+    def test_what_cannot_be_written_into_the_audit_log_does_not_happen(self, sources: Path, run: Run, words: list[str]) -> None:
+        (sources.parent / "store/audit.log.jsonl").mkdir()
+        before = tree(sources)
+        ran = run("dvs", *words, "--json")
+        assert ran.code == 1
+        assert ran.records[-1]["error"]["rule"] in ("dvs-audit-failed", "path-not-a-file")
+        assert {path: data for path, data in tree(sources).items() if not path.endswith(".dvs/state/clone")} == before
+
+    @pytest.mark.parametrize("words", COMMANDS.values(), ids=COMMANDS)
+    def test_a_storage_that_is_being_collected_is_left_alone(self, sources: Path, run: Run, words: list[str]) -> None:
+        from resources.dvs.leases import hold
+        from resources.storage import open_storage
+
+        with hold(open_storage(sources.parent / "store", state=sources.parent / "lease"), "gc", "somebody", exclusive=True):
+            ran = run("dvs", *words, "--json")
+        assert (ran.code, ran.records[-1]["error"]["rule"]) == (1, "dvs-storage-busy")
+        assert not (sources / "dvs.lock").exists()
+
+    @pytest.mark.parametrize("words", COMMANDS.values(), ids=COMMANDS)
+    def test_outside_of_a_repository(self, sources: Path, run: Run, words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+        (sources.parent / "elsewhere").mkdir()
+        monkeypatch.chdir(sources.parent / "elsewhere")
+        assert run("dvs", *words, "--json").records[-1]["error"]["rule"] == "dvs-not-initialized"
