@@ -1,12 +1,13 @@
 """Assembles the Dagster definitions of a workspace: the one builder behind the code location, the command line and the tests.
 
 What belongs here: which assets, checks, sensors, schedules, jobs and resources there are for a set of stores. How a recipe
-becomes an asset is in `assets.engine.definitions`; what a kind adds is in its own `definitions` module.
+becomes an asset is in `assets.engine.definitions`; what a kind adds is in its own `definitions`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import dagster as dg
 
@@ -14,7 +15,7 @@ from assets.engine.definitions.checks import store_checks
 from assets.engine.definitions.factory import artifact_asset, source_spec
 from assets.engine.definitions.session import SESSION, EngineResource
 from orchestration.automation import AUTOMATION_SENSOR, follows_sources
-from orchestration.graph import Graph, presentation_of
+from orchestration.graph import Graph, additions_of, presentation_of
 from orchestration.jobs import verify_job
 from orchestration.schedules import verify_schedule
 from orchestration.sensors import change_sensor
@@ -25,12 +26,14 @@ def build_definitions(
     graph: Graph,
     *,
     owner: str | None = None,
-    verify_cron: str | None = None,
+    crons: Mapping[str, str] | None = None,
+    facts: Mapping[str, Any] | None = None,
     resources: Mapping[str, object] | None = None,
     loggers: Mapping[str, dg.LoggerDefinition] | None = None,
 ) -> dg.Definitions:
     """Definitions for `graph`; `resources` replaces the ones that open the workspace from the environment.
 
+    `crons` says when what runs (`[schedule]` of headwater.toml), `facts` is what `orchestration.graph.facts_of` found.
     Pure: no file is read and no engine is opened here.
     """
     assets: list[dg.AssetsDefinition | dg.AssetSpec] = []
@@ -43,13 +46,15 @@ def build_definitions(
     for artifact in graph.artifacts:
         condition = None if artifact.recipe.expensive else follows_sources()
         assets.append(artifact_asset(artifact, owner=owner, condition=condition, present=presentation_of(artifact.kind)))
+    crons = crons or {}
     job = verify_job()
+    added = additions_of(graph, owner=owner, crons=crons, facts=facts or {})
     return dg.Definitions(
-        assets=assets,
-        asset_checks=checks,
-        jobs=[job],
-        schedules=[verify_schedule(job, verify_cron)],
-        sensors=[change_sensor(), AUTOMATION_SENSOR],
+        assets=[*assets, *(spec for one in added for spec in one.specs)],
+        asset_checks=[*checks, *(check for one in added for check in one.checks)],
+        jobs=[job, *(extra for one in added for extra in one.jobs)],
+        schedules=[verify_schedule(job, crons.get("verify")), *(extra for one in added for extra in one.schedules)],
+        sensors=[change_sensor(), AUTOMATION_SENSOR, *(extra for one in added for extra in one.sensors)],
         resources=dict(resources) if resources is not None else default_resources(),
         # One process per run: a step costs milliseconds here and two seconds in a process of its own.
         executor=dg.in_process_executor,

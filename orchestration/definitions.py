@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 PINNED_STORES = "headwater/stores"
 """The key under which Dagster hands the stores of the code location to its run processes."""
+PINNED_FACTS = "headwater/facts"
+"""The same for what the kinds looked up about their stores."""
 
 
 @dg.definitions
@@ -29,17 +31,21 @@ def definitions() -> dg.Definitions:
     from assets.engine.engine import Engine
     from assets.registry import KINDS
     from orchestration.builder import build_definitions
-    from orchestration.graph import graph_of
+    from orchestration.graph import facts_of, graph_of
     from resources.workspace import open_workspace
 
     workspace = open_workspace(os.environ.get("HEADWATER_ROOT") or None)
     context = DefinitionsLoadContext.get()
-    pinned = None
+    pinned = pinned_facts = None
     if context.load_type is DefinitionsLoadType.RECONSTRUCTION:
         pinned = context.reconstruction_metadata.get(PINNED_STORES)
+        pinned_facts = context.reconstruction_metadata.get(PINNED_FACTS)
     stores = Engine(workspace).stores() if pinned is None else unpin(pinned)
+    facts = facts_of(workspace, stores) if pinned_facts is None else json.loads(pinned_facts)
     context.add_to_pending_reconstruction_metadata(PINNED_STORES, pin(stores))
-    return build_definitions(graph_of(stores, KINDS), owner=workspace.config.owner, verify_cron=workspace.config.verify_schedule)
+    context.add_to_pending_reconstruction_metadata(PINNED_FACTS, json.dumps(facts, sort_keys=True))
+    config = workspace.config
+    return build_definitions(graph_of(stores, KINDS), owner=config.owner, crons=config.schedules, facts=facts)
 
 
 def pin(stores: list[Store]) -> str:

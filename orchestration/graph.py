@@ -8,19 +8,28 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from assets.engine.definitions.additions import Additions, Setting
 from assets.engine.definitions.events import Present
 from assets.engine.definitions.keys import Artifact, upstream_of
 from assets.engine.model import Ref, Store
 from assets.engine.recipe import Kind
 
+if TYPE_CHECKING:
+    from resources.workspace import Workspace
+
 PRESENTATIONS = {
+    "dvs": "assets.dvs.definitions:present",
     "notes": "assets.notes.definitions:present",
     "tables": "assets.tables.definitions:present",
     "workspace": "assets.workspace.definitions:present",
 }
 """Kind -> the function that adds to the metadata of its materializations."""
+
+ADDITIONS = {"dvs": "assets.dvs.definitions"}
+"""Kind -> the module with `additions(setting)`, what the kind brings besides its sources and artifacts, and with
+`facts(workspace, store)`, what has to be looked up for that when the code location is loaded, as JSON values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,3 +74,20 @@ def presentation_of(kind: Kind) -> Present | None:
     module, _, name = target.partition(":")
     function: Callable[..., Mapping[str, Any]] = getattr(import_module(module), name)
     return function
+
+
+def facts_of(workspace: Workspace, stores: Sequence[Store]) -> dict[str, Any]:
+    """`kind/store` -> what the additions of the store's kind need to know. A kind without a store is not imported."""
+    wanted = [store for store in stores if store.kind in ADDITIONS]
+    return {f"{one.kind}/{one.name}": import_module(ADDITIONS[one.kind]).facts(workspace, one) for one in wanted}
+
+
+def additions_of(graph: Graph, *, owner: str | None, crons: Mapping[str, str], facts: Mapping[str, Any]) -> list[Additions]:
+    """What the kinds of the stores in `graph` bring, in the order of their names."""
+    made = []
+    for name in sorted({store.kind for store in graph.stores} & ADDITIONS.keys()):
+        stores = [store for store in graph.stores if store.kind == name]
+        known = {store.name: facts[f"{name}/{store.name}"] for store in stores if f"{name}/{store.name}" in facts}
+        make: Callable[[Setting], Additions] = import_module(ADDITIONS[name]).additions
+        made.append(make(Setting(graph.kinds[name], stores, owner, crons, known)))
+    return made

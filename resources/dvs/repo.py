@@ -215,6 +215,11 @@ class DvsRepo:
         """`dvs.lock`, empty when there is none. Raises InvalidText, NewerFormat."""
         return self._manifest()[0]
 
+    def manifest_base_url(self) -> str | None:
+        """`base_url` of the manifest; the entries of a manifest that has none are not read. Raises InvalidText."""
+        data = None if self._read_manifest is not None else self.read(manifest.FILE, limit=_MANIFEST_LIMIT)
+        return None if data is not None and b"base_url" not in data else self.manifest().base_url
+
     def _manifest(self) -> tuple[Manifest, Expect]:
         data = self.read(manifest.FILE, limit=_MANIFEST_LIMIT)
         if data is None:

@@ -71,7 +71,7 @@ class FakeEngine:
             self.text.setdefault(name, "first")
         self.places = SimpleNamespace(spot=lambda store, key: SimpleNamespace(shown=f"{store.root}/{key[1]}"))
         self.checks = SimpleNamespace(findings=lambda _store: list(self.findings), known=lambda _store: self.known)
-        self.workspace = SimpleNamespace(local=self.local, config=SimpleNamespace(owner=None, verify_schedule=None))
+        self.workspace = SimpleNamespace(local=self.local, config=SimpleNamespace(owner=None, schedules={}))
 
     def stores(self) -> list[Store]:
         return [Store("plain", name, f"stores/{name}", present=name not in self.vanished) for name in self.names]
@@ -143,6 +143,7 @@ class FakeEngine:
             code_version=code_version(next(one for one in KIND.recipes if one.name == ref.name), {}, {}),
             output_digest=digest,
             how="built",
+            origin=None,
             summary=summary,
             inputs={role: SimpleNamespace(root=read, digest=read, ref=None)},
             outputs=(SimpleNamespace(path=f"{ref.name}.txt", size=7, key=("artifacts", f"{ref.name}.txt")),),

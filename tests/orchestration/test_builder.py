@@ -112,7 +112,7 @@ def test_every_store_has_its_checks_on_its_first_source() -> None:
 
 
 def test_the_verify_job_holds_every_check_and_the_schedule_follows_the_configuration() -> None:
-    quiet, loud = _definitions(), _definitions(verify_cron="0 5 * * *")
+    quiet, loud = _definitions(), _definitions(crons={"verify": "0 5 * * *"})
     job = loud.resolve_job_def("verify")
     assert {key.name for key in job.asset_layer.asset_graph.asset_check_keys} == {"text", "present", "reproducible"}
     assert not job.asset_layer.executable_asset_keys

@@ -3,7 +3,7 @@
 # No `from __future__ import annotations` here: Dagster reads the type of the context parameter and does not resolve a string.
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -48,6 +48,7 @@ class Verdict:
     passed: bool
     description: str
     metadata: dict[str, Any] = field(default_factory=dict)
+    severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR
 
 
 def store_checks(store: Store, kind: Kind) -> dg.AssetChecksDefinition:
@@ -79,12 +80,12 @@ def store_checks(store: Store, kind: Kind) -> dg.AssetChecksDefinition:
         selected = {key.name for key in context.selected_asset_check_keys}
         for name, look in looks.items():
             if name in selected:
-                yield _guarded(name, anchor, look)
+                yield guarded(name, anchor, look)
 
     return check
 
 
-def _guarded(name: str, anchor: dg.AssetKey, look: Callable[[], Verdict]) -> dg.AssetCheckResult:
+def guarded(name: str, anchor: dg.AssetKey, look: Callable[[], Verdict]) -> dg.AssetCheckResult:
     """The verdict as Dagster's result; a store that cannot be read fails its check instead of ending the others."""
     try:
         verdict = look()
@@ -94,7 +95,7 @@ def _guarded(name: str, anchor: dg.AssetKey, look: Callable[[], Verdict]) -> dg.
         check_name=name,
         asset_key=anchor,
         passed=verdict.passed,
-        severity=dg.AssetCheckSeverity.ERROR,
+        severity=verdict.severity,
         description=verdict.description,
         metadata=verdict.metadata,
     )
@@ -143,6 +144,11 @@ def evaluations(
         else:
             if found is not None:
                 verdicts[TEXT_CHECK] = text_verdict(found, kind)
+    return changed(instance, anchor, verdicts)
+
+
+def changed(instance: dg.DagsterInstance, anchor: dg.AssetKey, verdicts: Mapping[str, Verdict]) -> list[dg.AssetCheckEvaluation]:
+    """The verdicts (by the name of their check) that say something else than Dagster's last record, as events."""
     keys = {name: dg.AssetCheckKey(anchor, name) for name in verdicts}
     last = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(keys.values()))
     made = []
@@ -160,7 +166,7 @@ def evaluations(
                     check_name=name,
                     passed=verdict.passed,
                     metadata=verdict.metadata,
-                    severity=dg.AssetCheckSeverity.ERROR,
+                    severity=verdict.severity,
                     description=verdict.description,
                 )
             )
