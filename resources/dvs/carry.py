@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import cache
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from resources.dvs.repo import DvsRepo
     from resources.packed import Batch, PackedObjects
 
+_WORKERS: Final = 8
 _OF: Final = "~"
 """Between the mark of a process and the rest of a name."""
 
@@ -55,22 +58,65 @@ def copy_objects(
                     progress(oid)
                 batch.put(data, oid=oid)
                 done.add(oid)
-        for oid in sorted(sources.keys() - done):
+        near = {oid for oid in sources.keys() - done if sources[oid].storage.local_root is not None}
+        for oid in sorted(near):
             if progress is not None:
                 progress(oid)
-            try:
+            with _telling(oid, errors):
                 _copy(repo, sources[oid], oid, batch)
-            except FileNotFoundError:
-                errors[oid] = missing(oid)
-            except HeadwaterError as error:
-                if error.rule not in ("object-rotten", "oid-mismatch"):
-                    raise
-                errors[oid] = HeadwaterError(
-                    f"the object {oid} of the source is damaged",
-                    rule="object-rotten",
-                    fix="repair it there: `headwater dvs verify` names the damage",
-                )
+        for oid, path, fetched in _fetched(repo, sources, sorted(sources.keys() - done - near)):
+            if progress is not None:
+                progress(oid)
+            with _telling(oid, errors):
+                size = fetched.result()
+                batch.put(path.read_bytes() if size < SMALL else path, oid=oid)
     return errors
+
+
+@contextmanager
+def _telling(oid: str, errors: dict[str, HeadwaterError]) -> Iterator[None]:
+    """Keep what is wrong with one object, so that all of it can be told; what concerns everything is raised."""
+    try:
+        yield
+    except FileNotFoundError:
+        errors[oid] = missing(oid)
+    except HeadwaterError as error:
+        if error.rule not in ("object-rotten", "oid-mismatch"):
+            raise
+        errors[oid] = HeadwaterError(
+            f"the object {oid} of the source is damaged",
+            rule="object-rotten",
+            fix="repair it there: `headwater dvs verify` names the damage",
+        )
+
+
+def _fetched(repo: DvsRepo, sources: Mapping[str, PackedObjects], oids: Sequence[str]) -> Iterator[tuple[str, Path, Future[int]]]:
+    """(oid, where it was fetched to, its length or what went wrong) of objects that are not on this machine, some at a time."""
+    if not oids:
+        return
+    from resources.remotes.retries import again
+
+    waiting: deque[tuple[str, Path, Future[int], ExitStack]] = deque()
+    with ExitStack() as all_of_them, ThreadPoolExecutor(_WORKERS) as pool:
+        for oid in oids:
+            held = all_of_them.enter_context(ExitStack())
+            path = held.enter_context(scratch_file(repo))
+            fetching = pool.submit(again, partial(_fetch, sources[oid], path), oid)
+            waiting.append((oid, path, fetching, held))
+            if len(waiting) > _WORKERS:
+                yield from _next(waiting)
+        while waiting:
+            yield from _next(waiting)
+
+
+def _next(waiting: deque[tuple[str, Path, Future[int], ExitStack]]) -> Iterator[tuple[str, Path, Future[int]]]:
+    oid, path, fetching, held = waiting.popleft()
+    with held:
+        yield oid, path, fetching
+
+
+def _fetch(source: PackedObjects, target: Path, oid: str) -> int:
+    return source.fetch(oid, target)
 
 
 def _copy(repo: DvsRepo, source: PackedObjects, oid: str, batch: Batch) -> None:

@@ -11,7 +11,7 @@ import hashlib
 import os
 import sqlite3
 import stat as modes
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -98,7 +98,7 @@ def import_items(
     fix: str,
     show: Sequence[str] = (),
     conflict: OnConflict = OnConflict.ABORT,
-    from_git: bool = False,
+    from_git: Collection[str] = (),
     dry_run: bool = False,
     progress: Callable[[str], None] | None = None,
     after: Callable[[set[str], Mapping[str, tuple[str, int]]], None] = lambda _paths, _oids: None,

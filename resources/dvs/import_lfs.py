@@ -65,13 +65,16 @@ def import_lfs(
             rule="dvs-no-files-matched",
             fix="name a folder of a checkout with pointers of git-lfs, or a revision that has them with --at",
         )
-    top = top_level(source)
+    in_place = in_place and not prefix
+    pointers = _in_index(root, source) if in_place else {}
+    same = {item.path for item in items if pointers.get(item.path) == item.digest}
 
     def after(tracked: set[str], oids: Mapping[str, tuple[str, int]]) -> None:
-        if in_place and not prefix:
+        if in_place:
             _give_files(repo, root, [item for item in items if item.path in tracked], oids)
+            top = top_level(root)
             if take_out and top is not None:
-                untrack(top, [(root / path).relative_to(top.resolve()).as_posix() for path in sorted(tracked)])
+                untrack(top, [(root / path).relative_to(top.resolve()).as_posix() for path in sorted(tracked & same)])
 
     report = import_items(
         repo,
@@ -80,16 +83,28 @@ def import_lfs(
         said=message or SAID,
         fix=FETCH,
         conflict=conflict,
-        from_git=in_place,
+        from_git=pointers,
         dry_run=dry_run,
         progress=progress,
         after=after,
     )
-    if in_place and top is not None and not take_out and report.of(Outcome.COPIED):
+    if same and not take_out and report.of(Outcome.COPIED):
         note(
             "git still tracks the files themselves: take them out of it with --untrack, then remove their lines in .gitattributes"
         )
     return report
+
+
+def _in_index(root: Path, source: Path) -> dict[str, str]:
+    """Path in the repository -> digest of every pointer that git has in its index at and below the source."""
+    top = top_level(root)
+    if top is None:
+        return {}
+    above = root.relative_to(top.resolve()).as_posix()
+    start = "" if above == "." else f"{above}/"
+    below = source.relative_to(top.resolve()).as_posix()
+    found = in_git(top, "" if below == "." else below)
+    return {path[len(start) :]: f"sha256:{pointer.digits}" for path, pointer in found}
 
 
 def _look(

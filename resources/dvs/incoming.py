@@ -8,7 +8,7 @@ that nobody names, or files whose entry is missing; the same command given again
 from __future__ import annotations
 
 import stat as modes
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -102,10 +102,10 @@ def plan(
     arrivals: Iterable[Arrival],
     *,
     conflict: OnConflict = OnConflict.ABORT,
-    from_git: bool = False,
+    from_git: Collection[str] = (),
     may_replace: Callable[[SidecarFile, Arrival], bool] | None = None,
 ) -> Plan:
-    """Compare what comes with what is here; nothing is written. `from_git` says that git may track the files themselves.
+    """Compare what comes with what is here; nothing is written. `from_git` are files that git may track itself.
 
     `may_replace(present sidecar, arrival)` says which files are no clash though their bytes differ, such as a later version
     from the same place.
@@ -121,7 +121,7 @@ def plan(
                 made.clashes += 1
             continue
         seen[arrival.path] = arrival
-    for path in sorted(_tracked_by_git(repo, seen) if not from_git else ()):
+    for path in sorted(_tracked_by_git(repo, seen) - set(from_git)):
         made.rows.append(seen.pop(path).row(Outcome.ERROR, _is_in_git(path)))
         made.clashes += 1
     for path, arrival in sorted(seen.items()):

@@ -230,6 +230,28 @@ class TestMergeRepo:
         assert run("dvs", "merge-repo", "../source", "-m", "one project now").code == 0
         assert audited(root.parent / "store")[-1]["reason"] == "one project now"
 
+    def test_from_a_bucket_and_into_one(
+        self, root: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, s3_url: str
+    ) -> None:
+        files = {f"{number}.bin": BIG + bytes([number]) for number in range(12)} | {"small.csv": b"1"}
+        for name, storage in (("far", f"{s3_url}/one"), ("other", f"{s3_url}/two")):
+            (tmp_path / name).mkdir()
+            git(tmp_path / name, "init")
+            monkeypatch.chdir(tmp_path / name)
+            assert run("dvs", "init", storage).code == 0
+        monkeypatch.chdir(tmp_path / "far")
+        for path, data in files.items():
+            put(tmp_path / "far", path, data)
+        assert run("dvs", "add", ".").code == 0
+        for folder in (root, tmp_path / "other"):
+            monkeypatch.chdir(folder)
+            ran = run("dvs", "merge-repo", "../far", "--json")
+            assert (ran.code, outcomes(ran)) == (0, dict.fromkeys(files, "merged"))
+            assert run("dvs", "get").code == 0
+            assert {path: (folder / path).read_bytes() for path in files} == files
+        monkeypatch.chdir(root)
+        assert list((root / ".headwater").rglob("*~*")) == []
+
     def test_many_files_at_once(self, root: Path, source: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(source)
         for number in range(300):

@@ -137,6 +137,17 @@ def test_a_revision_and_a_folder_of_it(root: Path, run: Run) -> None:
 
 
 @needs_lfs
+def test_a_file_that_git_has_itself_by_now_is_not_taken_from_it(root: Path, run: Run) -> None:
+    put(root, ".gitattributes", "")
+    put(root, "a.bin", "git has it now\n")
+    git(root, "add", ".gitattributes", "a.bin")
+    git(root, "commit", "-m", "out of LFS")
+    ran = run("dvs", "import-lfs", "--at", "HEAD~1", "--untrack", "--json")
+    assert (ran.code, rules(ran)) == (1, {"a.bin": "dvs-tracked-by-git"})
+    assert "a.bin" in git(root, "ls-files").split()
+
+
+@needs_lfs
 def test_another_checkout_below_a_prefix(lfs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run) -> None:
     work = tmp_path / "work"
     work.mkdir()
