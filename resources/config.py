@@ -115,9 +115,15 @@ def _with_environment(value: Mapping[str, Any], oid: str | None) -> Config:
     size = cache.get("max_size", DEFAULT_CACHE_SIZE)
     given = os.environ.get("HEADWATER_REMOTE_CACHE")
     remote = given or cache.get("remote")
-    if remote and is_url(remote) and not remote.startswith(("http://", "https://")):
+    if remote and is_url(remote):
         # Said once and before any work; every build that looks into the remote would fail.
-        check_url(remote, "HEADWATER_REMOTE_CACHE" if given else f"[cache] remote in {FILE}")
+        said_in = "HEADWATER_REMOTE_CACHE" if given else f"[cache] remote in {FILE}"
+        if remote.startswith(("http://", "https://")):
+            from resources.remotes.credentials import check_server_url
+
+            check_server_url(remote, said_in)
+        else:
+            check_url(remote, said_in)
     mode = os.environ.get("HEADWATER_CACHE_MODE") or cache.get("mode") or "read"
     if mode not in ("read", "write"):
         raise UsageError("HEADWATER_CACHE_MODE is neither read nor write", rule="cache-mode", fix="set it to read or write")

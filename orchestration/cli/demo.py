@@ -27,6 +27,10 @@ AFTER: Final = ",19.00,"
 CHANGED_ARTIFACT: Final = "tables/shop/playground_db"
 NOTE: Final = "rangers/.qipu/notes/qp-m6y0jx9fd4-vultures-over-crag-lookout.md"
 TARGET: Final = "Marmots at Alpenrose"
+READINGS: Final = "survey/readings.csv"
+STATIONS: Final = ("ALP", "BIR", "CRA", "DOL", "KEA", "MAR")
+READING: Final = "2026-03-04T12:00:00,KEA,16.2,"
+CORRECTED: Final = "2026-03-04T12:00:00,KEA,12.6,"
 LINE: Final = f"\nBoth were back on the 14th, above the meadow of the [[{TARGET}]].\n"
 _DERIVED = (".headwater", "headwater-rescue", "playground.db*", "playground.duckdb*", "scratch", "qipu.db*", ".cache")
 
@@ -40,7 +44,7 @@ def demo(app: App, examples: str | None, folder: str | None) -> int:
 
     EXAMPLES is the folder `examples` of a checkout of Headwater; by default the one in the current folder, else the one that was
     installed with this program. Builds everything, changes one cell of one CSV file and one line of one note, shows why some
-    artifacts are stale and others are not, and builds only those.
+    artifacts are stale and others are not, and builds only those; then versions a large file beside git.
     """
     root = _copy(_examples(examples), folder)
     started = time.monotonic()
@@ -73,6 +77,9 @@ def demo(app: App, examples: str | None, folder: str | None) -> int:
     _say(app, "Ask the workspace in SQL: rows of every store, lineage and findings are tables of one catalog.")
     _run(app, root, "query", "SELECT name, price, in_stock FROM shop.product WHERE price > 15 ORDER BY price")
     _run(app, root, "query", "SELECT title, backlinks FROM fieldnotes.nodes ORDER BY backlinks DESC, title LIMIT 3")
+    code = _version_data(app, root)
+    if code:
+        return code
     _say(app, "Nothing derived is precious: delete all of it, and the build cache brings it back.")
     _run(app, root, "clean")
     code = _run(app, root, "build")
@@ -82,6 +89,46 @@ def demo(app: App, examples: str | None, folder: str | None) -> int:
     app.say(f"  {shlex.quote(_program())} -C {shlex.quote(str(root))} ui")
     app.emit({"workspace": str(root), "seconds": round(time.monotonic() - started, 3)})
     return 0
+
+
+def _version_data(app: App, root: Path) -> int:
+    """Large files beside git: keep one, change it, look at what changed, go back."""
+    survey = root / "survey"
+    survey.mkdir()
+    _say(app, f"Large files do not belong into git. {READINGS} gets a small sidecar that does; its bytes go into a storage.")
+    write_readings(root / READINGS)
+    _run(app, survey, "dvs", "init", "../objects")
+    code = _run(app, survey, "dvs", "add", ".", "-m", "the first week")
+    if code:
+        return code
+    _say(app, "A reading is corrected. What changed, row by row?")
+    path = root / READINGS
+    path.write_text(path.read_text("utf-8").replace(READING, CORRECTED, 1), "utf-8")
+    _run(app, survey, "dvs", "diff", "--rows")
+    _run(app, survey, "dvs", "add", ".", "-m", "KEA was misread")
+    _say(app, "Share it (a folder here, S3 or an object server elsewhere), then go back to the first week and forth again.")
+    _run(app, survey, "dvs", "push", "--remote", "../shared")
+    _run(app, survey, "dvs", "rollback", "1")
+    code = _run(app, survey, "dvs", "undo")
+    if code:
+        return code
+    _run(app, survey, "dvs", "status")
+    _say(app, "It is one more store of the workspace: its report is an artifact, its files a table of the catalog.")
+    code = _run(app, root, "build")
+    _run(app, root, "query", "SELECT path, bytes, saved_by IS NOT NULL AS signed, message FROM survey.files")
+    return code
+
+
+def write_readings(path: Path) -> None:
+    """The data that the demo versions: readings of six stations, every five minutes of a week; always the same bytes."""
+    lines = ["time,station,temperature,wind\n"]
+    for step in range(7 * 24 * 12):
+        day, minute = divmod(step * 5, 24 * 60)
+        for place, station in enumerate(STATIONS):
+            warmth = 4.0 + 3 * place - abs(720 - minute) / 120 + (step * 7 + place * 13) % 10 / 10
+            time_of = f"2026-03-{day + 2:02}T{minute // 60:02}:{minute % 60:02}:00"
+            lines.append(f"{time_of},{station},{warmth:.1f},{(step * 11 + place * 5) % 23}\n")
+    path.write_text("".join(lines), "utf-8")
 
 
 def _examples(named: str | None) -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from orchestration.cli.app import App, command, pass_app
@@ -9,15 +11,24 @@ from orchestration.cli.dvs_stores import (
     batch_option,
     dry_run_option,
     given_paths,
+    here,
     opened_repo,
     paths_argument,
     show_report,
     store_option,
 )
+from resources.storage import is_url
 
 remote_option = click.option(
     "--remote", "-r", metavar="NAME|URL", help="A remote by name, path or s3:// URL, when it is not the one that is set."
 )
+
+
+def named_remote(app: App, given: str | None) -> str | None:
+    """The remote as it was typed; a path is relative to the current folder or to --root, like every path on the command line."""
+    if given is None or is_url(given) or "/" not in given.replace("\\", "/"):
+        return given
+    return str(here(app) / Path(given).expanduser())
 
 
 @command("push")
@@ -39,7 +50,7 @@ def push(
 
     with opened_repo(app, store) as repo, app.progress("pushing") as bar:
         asked = given_paths(app, repo, paths, batch=batch)
-        report = run(repo, asked, remote=remote, recheck=recheck, dry_run=dry_run, progress=bar.advance)
+        report = run(repo, asked, remote=named_remote(app, remote), recheck=recheck, dry_run=dry_run, progress=bar.advance)
         bar.close()
         return show_report(app, report)
 
@@ -57,7 +68,7 @@ def pull(app: App, paths: tuple[str, ...], remote: str | None, batch: bool, dry_
 
     with opened_repo(app, store) as repo, app.progress("pulling") as bar:
         asked = given_paths(app, repo, paths, batch=batch)
-        report = run(repo, asked, remote=remote, dry_run=dry_run, progress=bar.advance)
+        report = run(repo, asked, remote=named_remote(app, remote), dry_run=dry_run, progress=bar.advance)
         bar.close()
         return show_report(app, report)
 
@@ -72,6 +83,6 @@ def sync(app: App, remote: str | None, dry_run: bool, store: str | None) -> int:
     from resources.dvs.sync import sync as run
 
     with opened_repo(app, store) as repo, app.progress("syncing") as bar:
-        reports = run(repo, remote=remote, dry_run=dry_run, progress=bar.advance)
+        reports = run(repo, remote=named_remote(app, remote), dry_run=dry_run, progress=bar.advance)
         bar.close()
         return max(show_report(app, report) for report in reports)

@@ -50,6 +50,9 @@ def resolved_remotes(repo: DvsRepo, option: str | None = None) -> list[RemoteSet
         found[name] = RemoteSetting(name, url, "clone")
     if option:
         named = found.get(option)
+        if named is None and not is_url(option) and not {"/", "\\"}.intersection(option):
+            # A slip of the pen must not make a folder of that name and call it a remote.
+            raise _no_remote(option, f"name one of {', '.join(sorted(found)) or 'none'}, or write ./{option} for a folder")
         found[ORIGIN] = RemoteSetting(ORIGIN, named.url if named is not None else option, "option")
     return [found[name] for name in sorted(found)]
 
@@ -58,12 +61,13 @@ def _remote_of(repo: DvsRepo, name: str, option: str | None) -> RemoteSetting:
     known = {one.name: one for one in resolved_remotes(repo, option)}
     chosen = known.get(ORIGIN if option else name)
     if chosen is None:
-        raise HeadwaterError(
-            f"there is no remote {name!r}" if name != ORIGIN else "no remote is set",
-            rule="dvs-config-error",
-            fix=f"name one with --remote, or keep it with `headwater dvs local-config set remotes.{name} URL`",
-        )
+        raise _no_remote(name, f"name one with --remote, or keep it with `headwater dvs local-config set remotes.{name} URL`")
     return chosen
+
+
+def _no_remote(name: str, fix: str) -> HeadwaterError:
+    said = f"there is no remote {name!r}" if name != ORIGIN else "no remote is set"
+    return HeadwaterError(said, rule="dvs-config-error", fix=fix)
 
 
 def remote_url(repo: DvsRepo, setting: RemoteSetting) -> str:
@@ -86,9 +90,8 @@ def _place(repo: DvsRepo, setting: RemoteSetting) -> str | Path:
 def open_remote(repo: DvsRepo, setting: RemoteSetting) -> Remote:
     """The remote that a setting names. Raises UsageError for a URL that cannot be used."""
     if setting.url.startswith(("http://", "https://")):
-        from resources.remotes.http import HttpRemote
-
         from resources.remotes.credentials import token_for
+        from resources.remotes.http import HttpRemote
 
         # Whoever can change the manifest would otherwise be sent the clone's token.
         trusted = setting.given_by != "manifest"
@@ -217,7 +220,32 @@ def pull(
         finally:
             opened.close()
     report.add(rows)
+    limit = repo.local_config.max_size
+    if limit is not None and not dry_run:
+        from resources.dvs.cache_limit import enforce
+
+        # What was just asked for stays, even where it is more than the limit: the next pull makes room again.
+        enforce(repo, limit, keep={entry.oid for entry in lacking}, confirm=_holds(repo, remote))
     return report
+
+
+def _holds(repo: DvsRepo, option: str | None) -> Callable[[str, set[str]], set[str]]:
+    """Asks the remote at a URL which objects it holds; one that does not answer, or is not set any more, holds nothing."""
+
+    def ask(url: str, oids: set[str]) -> set[str]:
+        for setting in resolved_remotes(repo, option):
+            if remote_url(repo, setting) == url:
+                try:
+                    opened = open_remote(repo, setting)
+                    try:
+                        return opened.present(oids)
+                    finally:
+                        opened.close()
+                except (HeadwaterError, OSError):
+                    return set()
+        return set()
+
+    return ask
 
 
 def _pull_from(

@@ -20,6 +20,9 @@ TOKEN: Final = "HEADWATER_TOKEN"
 """The environment variable with a token for the server that the command line or the environment names."""
 FILE: Final = "HEADWATER_TOKENS"
 """The environment variable that names another file than the user's own."""
+INSECURE: Final = "HEADWATER_ALLOW_HTTP"
+"""The environment variable that allows plain http to other machines."""
+_LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 _LIMIT: Final = 1 << 20
 
 
@@ -38,6 +41,28 @@ def origin_of(url: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
         raise UsageError("this is not the URL of an object server", rule="url-malformed", fix="write https://host/path")
     return f"{parts.scheme}://{parts.netloc}".lower()
+
+
+def check_server_url(url: str, given_by: str = "") -> None:
+    """Raise UsageError for a URL that no object server may have; `given_by` says where it stands, for the message.
+
+    One with credentials, a query or a fragment (`url-malformed`), or plain http to another machine, unless the environment sets
+    HEADWATER_ALLOW_HTTP=1 (`dvs-remote-insecure`).
+    """
+    lead = f"{given_by}: " if given_by else ""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or parts.query or parts.fragment:
+        raise UsageError(
+            f"{lead}the URL of the object server is malformed or holds credentials",
+            rule="url-malformed",
+            fix="write https://host/path; `headwater cache login URL` keeps the token",
+        )
+    if parts.scheme == "http" and parts.hostname not in _LOOPBACK and os.environ.get(INSECURE) != "1":
+        raise UsageError(
+            f"{lead}http://{parts.hostname} is not encrypted: everybody on the way could read the token and change the bytes",
+            rule="dvs-remote-insecure",
+            fix=f"use https://, or set {INSECURE}=1 in a network that you trust",
+        )
 
 
 def token_for(url: str, *, trusted: bool) -> str | None:

@@ -22,10 +22,11 @@ from urllib3.exceptions import HTTPError
 
 from resources.locks import file_lock
 from resources.packed import SMALL, PackedObjects
+from resources.remotes.credentials import check_server_url
 from resources.remotes.retries import again, as_error
 from resources.server.frames import END, MEDIA_TYPE, FrameReader, Head
 from resources.storage.problems import oid_mismatch
-from schemas.errors import HeadwaterError, UsageError
+from schemas.errors import HeadwaterError
 from schemas.oid import file_oid, parse_oid
 
 if TYPE_CHECKING:
@@ -41,8 +42,6 @@ _PATIENCE: Final = 120.0
 _SLOWEST: Final = 16 << 10
 """A transfer may take so many seconds, and one more for each so many bytes: a server that drips is as good as none."""
 _ANSWER_LIMIT: Final = 16 << 20
-_LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
-INSECURE: Final = "HEADWATER_ALLOW_HTTP"
 
 
 class Unavailable(OSError):
@@ -61,19 +60,8 @@ class HttpRemote:
     """
 
     def __init__(self, url: str, scratch: Path, *, token: str | None = None, workers: int = WORKERS) -> None:
+        check_server_url(url)
         parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or parts.query or parts.fragment:
-            raise UsageError(
-                "the URL of the object server is malformed or holds credentials",
-                rule="url-malformed",
-                fix="write https://host/path; the token goes into `headwater dvs local-config set auth.token`",
-            )
-        if parts.scheme == "http" and parts.hostname not in _LOOPBACK and os.environ.get(INSECURE) != "1":
-            raise UsageError(
-                f"http://{parts.hostname} is not encrypted: everybody on the way could read the token and change the bytes",
-                rule="dvs-remote-insecure",
-                fix=f"use https://, or set {INSECURE}=1 in a network that you trust",
-            )
         self.url = url.rstrip("/")
         self.scratch = scratch
         self.workers = workers

@@ -442,7 +442,8 @@ def test_a_word_that_is_no_plan_digest_agrees_to_nothing_and_is_refused(
     [
         ("s3://id:hidden@bucket/prefix", "url-credentials"),
         ("s3://hidden@bucket/prefix", "url-credentials"),
-        ("https://hidden/prefix", "url-scheme"),
+        ("ftp://hidden/prefix", "url-scheme"),
+        ("https://me:hidden@example.org/prefix", "url-malformed"),
         ("s3://bucket/prefix?token=hidden", "url-malformed"),
     ],
 )
@@ -667,7 +668,9 @@ def test_the_demo_builds_everything_then_only_what_depends_on_the_change(tmp_pat
     assert "because the source data changed: data/product.csv" in done.stdout
     assert "10 fresh, 4 built" in done.stdout
     assert "Vultures over Crag Lookout" in done.stdout.partition("notes backlinks")[2]
-    assert "14 restored" in done.stdout
+    assert "12,096 rows, by time and station: ~1" in done.stdout
+    assert "1 uploaded" in done.stdout
+    assert "15 restored" in done.stdout
     assert done.stdout.rstrip().endswith("ui")
     assert _tree(EXAMPLES) == before
     assert "19.00" in (tmp_path / "demo/shop/data/product.csv").read_text()

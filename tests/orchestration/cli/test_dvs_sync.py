@@ -247,6 +247,20 @@ def test_who_names_the_remote(first: Path, run: Run, tmp_path: Path) -> None:
     assert (ran.code, ran.records[-1]["error"]["rule"]) == (2, "dvs-remote-insecure")
 
 
+def test_a_path_is_relative_to_where_the_command_works_and_a_name_is_no_path(
+    first: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run("-C", first, "dvs", "push", "--remote", "../of-first").code == 0
+    assert (tmp_path / "of-first/headwater-remote").exists()
+    ran = run("-C", first, "dvs", "push", "--remote", "orgin", "--json")
+    assert (ran.code, ran.records[-1]["error"]["rule"]) == (1, "dvs-config-error")
+    assert "./orgin" in ran.records[-1]["error"]["fix"]
+    assert not list(tmp_path.rglob("orgin"))
+    assert run("-C", first, "dvs", "push", "--remote", "./orgin").code == 0
+    assert (first / "orgin/headwater-remote").exists()
+
+
 def test_git_merges_manifests_file_by_file(first: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 

@@ -12,6 +12,7 @@ import pytest
 
 import resources.remotes.http as http
 from resources.packed import PackedObjects
+from resources.remotes.credentials import INSECURE
 from resources.remotes.http import HttpRemote
 from resources.remotes.retries import ATTEMPTS
 from resources.storage.local import LocalStorage
@@ -303,7 +304,7 @@ def test_urls_that_would_leak_a_token_are_refused(url: str, rule: str, tmp_path:
 
 
 def test_plain_http_in_a_trusted_network_is_allowed_when_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(http.INSECURE, "1")
+    monkeypatch.setenv(INSECURE, "1")
     assert HttpRemote("http://example.org/", tmp_path).url == "http://example.org"
 
 
