@@ -22,7 +22,7 @@ from assets.engine.model import Store
 from assets.engine.recipe import Kind
 from resources.dvs.findings import DRIFT
 from resources.dvs.scrub import MISSING, scrub
-from schemas.dvs.manifest import MANIFEST
+from schemas.dvs.manifest import FILE as MANIFEST
 from schemas.ids import escape_name
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def data_checks(store: Store, kind: Kind) -> dg.AssetChecksDefinition:
 
 def check_intact(session: BuildSession, store: Store, minutes: float) -> Verdict:
     """Read back what the time allows, then judge everything by how it was last read."""
-    if not store.present:
+    if not _there(session, store):
         return _gone()
     with opened(session, store) as repo:
         for _proof in scrub(repo, seconds=60 * minutes):
@@ -88,10 +88,11 @@ def check_intact(session: BuildSession, store: Store, minutes: float) -> Verdict
 
 def check_manifest(session: BuildSession, store: Store) -> Verdict:
     """Whether manifest and sidecars say the same, from what is known of the store's text."""
-    if not store.present:
+    if not _there(session, store):
         return _gone()
     found = session.engine.checks.findings(store)
-    unread = [one for one in found if one.rule == MANIFEST.id]
+    manifest = f"{store.root}/{MANIFEST}" if store.root else MANIFEST
+    unread = [one for one in found if one.path == manifest and one.blocking]
     if unread:
         return Verdict(False, "the manifest cannot be read", {"list": findings_table(unread)})
     drift = [one for one in found if one.rule == DRIFT.id]
@@ -104,7 +105,7 @@ def check_manifest(session: BuildSession, store: Store) -> Verdict:
 
 def check_synced(session: BuildSession, store: Store) -> Verdict:
     """Whether anything exists in one place only, now."""
-    if not store.present:
+    if not _there(session, store):
         return _gone()
     with opened(session, store) as repo:
         return synced_verdict(look(repo))
@@ -164,6 +165,11 @@ def known_verdicts(session: BuildSession, store: Store, states: "States") -> Map
     if states.standing.proved or states.standing.bad:
         made[INTACT_CHECK] = intact_verdict(states)
     return made
+
+
+def _there(session: BuildSession, store: Store) -> bool:
+    """Whether discovery still finds the store; the definitions may be older."""
+    return any((one.kind, one.name) == (store.kind, store.name) and one.present for one in session.engine.stores())
 
 
 def _gone() -> Verdict:
