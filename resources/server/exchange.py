@@ -10,7 +10,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Executor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, TypeVar
 
 from starlette.types import Receive, Scope, Send
@@ -242,4 +242,5 @@ def _two(blocks: Iterator[bytes]) -> tuple[Any, Any]:
 def _close(blocks: Iterator[bytes]) -> None:
     close = getattr(blocks, "close", None)
     if close is not None:
-        close()
+        with suppress(ValueError):  # a thread is in it: the server is ending
+            close()

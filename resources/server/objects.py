@@ -45,7 +45,7 @@ _TICK: Final = 50_000_000
 """Nanoseconds by which a clock of a file system may be behind."""
 _FORGET_FROM: Final = 64 << 10
 """Objects of so many bytes are not kept in memory after they were written."""
-_SYNC_EVERY: Final = 64 << 20
+_SYNC_EVERY: Final = 4 << 20
 """Bytes of a large object after which it is flushed while more of it comes."""
 _TOGETHER_FROM: Final = 4
 """From so many small objects on, flushing the file system is cheaper than flushing each (59 against 510 us each, for 16)."""
@@ -462,14 +462,17 @@ class Incoming:
         self._temporary = ""
         self._fd: int | None = None
         self._unsynced = 0
+        self._lock = threading.Lock()
+        """Held while the file is used: a server that ends abandons what a thread may still be writing."""
 
     def write(self, data: bytes) -> None:
         """Take the next bytes. Raises TooMuch, HeadwaterError (rule `object-encoding`), OSError."""
-        if self._decoder is None:
-            self._take(data)
-        else:
-            for block in self._decoder.feed(data):
-                self._take(block)
+        with self._lock:
+            if self._decoder is None:
+                self._take(data)
+            else:
+                for block in self._decoder.feed(data):
+                    self._take(block)
 
     def _take(self, data: bytes) -> None:
         first = self.size == 0
@@ -494,7 +497,7 @@ class Incoming:
         self._unsynced += len(data)
         if self._unsynced >= _SYNC_EVERY:
             # What is dirty must not pile up: whoever flushes the file system next would wait for all of it.
-            sync_file(fd)
+            os.fdatasync(fd) if hasattr(os, "fdatasync") else sync_file(fd)
             _forget_pages(fd)
             self._unsynced = 0
 
@@ -515,13 +518,14 @@ class Incoming:
 
     def finish(self) -> bool:
         """Verify, make durable and show the object; False when it was here already. Raises Mismatch, OSError."""
-        if not self.stage():
-            return False
-        self.sync()
-        self.settle()
-        assert self._folder is not None
-        self._folder.sync()
-        return True
+        with self._lock:
+            if not self.stage():
+                return False
+            self.sync()
+            self.settle()
+            assert self._folder is not None
+            self._folder.sync()
+            return True
 
     def stage(self) -> bool:
         """Verify, and write what is not written; False when the object is here already. Raises as `finish`."""
@@ -571,13 +575,14 @@ class Incoming:
 
     def abandon(self) -> None:
         """Let go, and remove what was not finished. Harmless after `finish`."""
-        self._first = None
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
-            if self._temporary and self._folder is not None:
-                discard(self._folder, self._temporary)
-        self._stack.close()
+        with self._lock:
+            self._first = None
+            if self._fd is not None:
+                os.close(self._fd)
+                self._fd = None
+                if self._temporary and self._folder is not None:
+                    discard(self._folder, self._temporary)
+            self._stack.close()
 
 
 class IncomingMany:
