@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from resources.packed import Batch
 
 SOURCE: Final = "source"
-"""The key of a sidecar that says where its file came from: `url`, and `etag` and `modified` where the server gives them."""
+"""The key of a sidecar that says where its file came from: `url`, `etag` and `modified` where the server gives them, and the `oid`
+of what came, which is another one's once the file was changed here."""
 _BLOCK: Final = 1 << 20
 _MD5_LENGTH: Final = 32
 
@@ -245,8 +246,8 @@ class _Bring:
         """The ETag of the file that is here, when it came from there and the storage has it still."""
         if held is None or one.url is None or self.expect is not None:
             return None
-        source = held.sidecar.extra.get(SOURCE)
-        if not isinstance(source, dict) or source.get("url") != one.url:
+        source = _source(held)
+        if source.get("url") != one.url:
             return None  # that of a URL whose query is not recorded may be another file's
         etag = source.get("etag")
         return etag if isinstance(etag, str) and self.repo.objects.has(held.sidecar.oid) else None
@@ -312,7 +313,7 @@ class _Bring:
             batch.put(file.read(), oid=oid)
         else:
             batch.put(Path(file.name), oid=oid)
-        return Got(oid, size, source)
+        return Got(oid, size, {**source, "oid": oid} if source else {})
 
     def unsaved(self, made: Plan, *, rescue: bool) -> dict[str, str | None]:
         """The oids of working files that lie where new bytes arrive; one whose bytes no store holds becomes a clash."""
@@ -372,9 +373,15 @@ def _renewed(repo: DvsRepo, made: Plan) -> None:
 
 
 def _same_source(old: SidecarFile, new: Arrival) -> bool:
-    """Whether both came from one URL."""
-    before, after = old.sidecar.extra.get(SOURCE), new.file.sidecar.extra.get(SOURCE)
-    return isinstance(before, dict) and isinstance(after, dict) and "url" in after and before.get("url") == after["url"]
+    """Whether both came from one URL, and the old one was not changed here since."""
+    after = new.file.sidecar.extra.get(SOURCE)
+    return isinstance(after, dict) and "url" in after and _source(old).get("url") == after["url"]
+
+
+def _source(held: SidecarFile) -> Mapping[str, Value]:
+    """Where the bytes that the sidecar records came from; nothing when they were changed here."""
+    source = held.sidecar.extra.get(SOURCE)
+    return source if isinstance(source, dict) and source.get("oid") == held.sidecar.oid else {}
 
 
 def _digest(expect: str | None) -> tuple[str, str] | None:

@@ -64,6 +64,8 @@ class Report:
     rows: list[Row] = field(default_factory=list)
     state: str | None = None
     """The id of the state the operation led to; None when nothing changed."""
+    unlisted: int = 0
+    """Files that are PRESENT and have no row, because nobody asked for rows."""
     also: dict[str, int] = field(default_factory=dict)
     """Further numbers of the summary, such as how many objects were copied."""
 
@@ -86,6 +88,7 @@ class Report:
         """How many rows there are by the operation's own words, and their bytes."""
         words = WORDS[self.operation]
         counted = Counter(words.get(row.outcome, "error") for row in self.rows)
+        counted[words[Outcome.PRESENT]] += self.unlisted
         made = {word: counted.get(word, 0) for word in (*words.values(), "error")}
         return {**made, **self.also, "bytes": sum(row.size or 0 for row in self.of(Outcome.COPIED))}
 

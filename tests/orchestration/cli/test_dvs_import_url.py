@@ -71,7 +71,8 @@ def test_a_file_is_tracked_with_where_it_came_from(root: Path, site: Web, run: R
     assert (root / "data/big.bin").read_bytes() == BIG
     sidecar = json.loads((root / "data/big.bin.dvs").read_text())
     assert (sidecar["message"], sidecar["size"]) == ("from the web", len(BIG))
-    assert sidecar["source"] == {"url": f"{url}/big.bin", "etag": f'"{hashlib.sha256(BIG).hexdigest()[:8]}"'}
+    etag = f'"{hashlib.sha256(BIG).hexdigest()[:8]}"'
+    assert sidecar["source"] == {"url": f"{url}/big.bin", "etag": etag, "oid": f"blake3:{digits(BIG)}"}
     assert lock(root) == {"data/big.bin": len(BIG)}
     assert statuses(run) == {"data/big.bin": "current"}
     assert [(line["operation"], line["reason"]) for line in audited(root.parent / "store")] == [("import", "from the web")]
@@ -96,6 +97,18 @@ def test_an_unchanged_file_is_not_fetched_again_and_a_changed_one_is(root: Path,
     made.etags = False
     assert brought(run, f"{url}/a.csv").code == 0
     assert "etag" not in json.loads((root / "a.csv.dvs").read_text())["source"]
+
+
+def test_a_file_that_was_changed_and_added_here_is_ours_now(root: Path, site: Web, run: Run) -> None:
+    url, made, asked = site
+    assert brought(run, f"{url}/a.csv").code == 0
+    put(root, "a.csv", "ours")
+    assert run("dvs", "add", "a.csv").code == 0
+    ran = brought(run, f"{url}/a.csv")
+    assert (ran.code, rules(ran)) == (1, {"a.csv": "dvs-merge-conflict"})
+    assert "if-none-match" not in asked[-1]
+    assert brought(run, f"{url}/a.csv", "--conflict", "overwrite").code == 0
+    assert (root / "a.csv").read_bytes() == made.files["/a.csv"]
 
 
 def test_an_unchanged_file_brings_back_what_was_deleted_and_leaves_edits_alone(root: Path, site: Web, run: Run) -> None:
