@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from resources.packed import Batch
 
 SOURCE: Final = "source"
-"""The key of a sidecar that says where its file came from: `url`, `etag` and `modified` where the server gives them, and the `oid`
-of what came, which is another one's once the file was changed here."""
+"""The key of a sidecar that says where its file came from: `url`, `etag` and `modified` where the server gives them, and the
+`oid` of what came, which is another one's once the file was changed here."""
 _BLOCK: Final = 1 << 20
 _MD5_LENGTH: Final = 32
 
