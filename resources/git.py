@@ -173,9 +173,13 @@ class Git:
 
     def every_version(self, pathspecs: Iterable[str], *, limit: int = 1 << 30) -> Iterator[tuple[str, bytes]]:
         """(path, bytes) of every version of the files that match, in whatever commit, branch, tag, stash or reflog entry of this
-        checkout; equal versions once, under one of their paths, those of more than `limit` bytes left out."""
+        checkout; equal versions once, under one of their paths, those of more than `limit` bytes left out.
+
+        Raises GitError, with rule `git-incomplete` where git names versions that are not in this clone.
+        """
         shown = ["log", "--all", "--reflog", "-m", "--format=", "--raw", "--no-renames", "--no-abbrev", "-z", "--", *pathspecs]
-        fields = self._run(shown, allowed=(0, 128)).split(b"\0")
+        # Without a commit git ends with 0. Whatever else it says, its history is not known then, and must not pass for an empty one.
+        fields = self._run(shown).split(b"\0")
         seen: dict[bytes, str] = {}
         for head, name in zip(fields[::2], fields[1::2], strict=False):
             parts = head.strip().removeprefix(b":").split()
@@ -183,6 +187,14 @@ class Git:
                 seen.setdefault(parts[3], os.fsdecode(name))
         blobs = sorted(seen)
         sizes = self._run(["cat-file", "--batch-check"], stdin=b"".join(blob + b"\n" for blob in blobs)) if blobs else b""
+        for blob, line in zip(blobs, sizes.splitlines(), strict=True):
+            if line.endswith(b" missing"):
+                raise GitError(
+                    "git does not hold every version of the file here",
+                    rule="git-incomplete",
+                    path=seen[blob],
+                    fix="fetch what this partial clone left out, or mend the repository: `git fsck` says what is missing",
+                )
         small = [blob for blob, line in zip(blobs, sizes.splitlines(), strict=True) if int(line.split()[2]) <= limit]
         for start in range(0, len(small), _BATCH):
             part = small[start : start + _BATCH]

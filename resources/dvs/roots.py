@@ -5,15 +5,15 @@ Reading only. What is done with the rest is `resources.dvs.gc`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from resources.dvs.snapshots import tracked_now
+from resources.dvs.snapshots import sidecar_paths
 from schemas.dvs import manifest, sidecar
 from schemas.dvs.oids import read_oid
-from schemas.errors import HeadwaterError
+from schemas.errors import HeadwaterError, NewerFormat
 
 if TYPE_CHECKING:
     from resources.dvs.repo import DvsRepo
@@ -26,13 +26,14 @@ def needed(repo: DvsRepo, *, expire: float | None = None, history: bool = True) 
 
     States of the log that ended more than `expire` seconds ago do not count (None: all count), the present one always does.
     `history` reads every version of every sidecar that git can reach: branches, tags, stashes and reflogs of this clone. Raises
-    HeadwaterError where a state cannot be read: what it names is not known, so nothing may be collected.
+    HeadwaterError where a sidecar, a state or the history of git cannot be read: what it names is not known, so nothing may be
+    collected.
     """
     found: dict[str, str] = {}
     for path, entry in repo.manifest().entries.items():
         found.setdefault(entry.oid, f"manifest: {path}")
-    for file in tracked_now(repo):
-        found[file.sidecar.oid] = f"working tree: {file.path}"
+    for path, oid in _in_working_tree(repo):
+        found[oid] = f"working tree: {path}"
     for state_id in live_states(repo, expire):
         snapshot = repo.snapshot(state_id)
         for entry in snapshot.manifest.entries.values() if snapshot.manifest is not None else ():
@@ -43,6 +44,30 @@ def needed(repo: DvsRepo, *, expire: float | None = None, history: bool = True) 
         for oid, path in in_git(repo).items():
             found.setdefault(oid, f"git history: {path}")
     return found
+
+
+def _in_working_tree(repo: DvsRepo) -> Iterator[tuple[str, str]]:
+    """(path, oid) of what every sidecar says, both of them where a file has two. Raises InvalidText for one that says nothing."""
+    for inside in _sidecars(repo):
+        path = repo.data_path(inside)
+        if path is None:
+            continue
+        try:
+            text = repo.storage.read(repo.path(inside), limit=sidecar.LIMITS.size)
+        except FileNotFoundError:
+            continue
+        yield path, sidecar.read_sidecar(text, repo.path(inside)).oid
+
+
+def _sidecars(repo: DvsRepo) -> Iterator[str]:
+    root = repo.folder
+    if root is not None:
+        yield from sidecar_paths(root, repo.config.metadata_folder)
+        return
+    start = len(repo.root) + 1 if repo.root else 0
+    for stat in repo.storage.scan(repo.root):
+        if stat.path.endswith((sidecar.JSON_SUFFIX, sidecar.TOML_SUFFIX)):
+            yield stat.path[start:]
 
 
 def live_states(repo: DvsRepo, expire: float | None) -> list[str]:
@@ -91,6 +116,8 @@ def in_git(repo: DvsRepo) -> dict[str, str]:
                     found.setdefault(entry.oid, entry.path)
             else:
                 found.setdefault(sidecar.read_sidecar(data, path).oid, sidecar.data_path(path) or path)
+        except NewerFormat:
+            raise  # a newer version put it there, and what it names is needed
         except HeadwaterError:
             continue
     return found

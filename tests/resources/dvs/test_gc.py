@@ -370,3 +370,89 @@ def test_repack_never_lets_a_damaged_copy_take_the_place_of_a_whole_one(make: Ma
     repo.close()
     assert len(repack(repo, "packed").damaged) == 1
     assert path.read_bytes() == b"whole"
+
+
+def _committed(root: Path, repo: DvsRepo) -> None:
+    """A repository in git whose first commit alone names `old`, and which no state of the log names any more."""
+
+    def git(*words: str) -> None:
+        who = ["-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
+        subprocess.run(["git", *who, *words], cwd=root, check=True, capture_output=True)
+
+    git("init", "--initial-branch=main")
+    for data in (b"old", b"new"):
+        put(repo, {"a": data})
+        git("add", "-A")
+        git("commit", "-m", "more")
+
+
+HISTORY = Options(expire=0.0, grace=0.0)
+
+
+def test_nothing_is_collected_when_git_refuses_to_say_what_its_history_names(make: Make, tmp_path: Path) -> None:
+    repo = make()
+    _committed(tmp_path / "one", repo)
+    # As for a checkout of somebody else's, or one with a damaged reference: git ends with 128 and says nothing.
+    (tmp_path / "one/.git/config").write_text("[core\n")
+    with pytest.raises(HeadwaterError) as caught:
+        make_plan(repo, HISTORY)
+    assert caught.value.rule == "git-failed"
+
+
+def test_nothing_is_collected_when_a_version_of_a_sidecar_is_not_in_this_clone_of_git(make: Make, tmp_path: Path) -> None:
+    repo = make()
+    _committed(tmp_path / "one", repo)
+    said = subprocess.run(
+        ["git", "rev-parse", "HEAD~1:a.dvs"], cwd=tmp_path / "one", check=True, capture_output=True, text=True
+    ).stdout.strip()
+    (tmp_path / "one/.git/objects" / said[:2] / said[2:]).unlink()
+    with pytest.raises(HeadwaterError) as caught:
+        make_plan(repo, HISTORY)
+    assert caught.value.rule == "git-incomplete"
+
+
+def test_nothing_is_collected_when_a_newer_version_wrote_a_manifest_that_git_reaches(make: Make, tmp_path: Path) -> None:
+    repo = make()
+    _committed(tmp_path / "one", repo)
+    lock = tmp_path / "one/dvs.lock"
+    mine = lock.read_bytes()
+    lock.write_text('{"version": 99, "entries": []}')
+    who = ["-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
+    subprocess.run(["git", *who, "commit", "-am", "newer"], cwd=tmp_path / "one", check=True, capture_output=True)
+    lock.write_bytes(mine)
+    with pytest.raises(HeadwaterError, match="newer"):
+        make_plan(repo, HISTORY)
+
+
+def test_git_without_a_commit_names_nothing(make: Make, tmp_path: Path) -> None:
+    repo = make()
+    put(repo, {"a": b"old"})
+    put(repo, {"a": b"new"})
+    subprocess.run(["git", "init"], cwd=tmp_path / "one", check=True, capture_output=True)
+    assert [item.oid for item in make_plan(repo, HISTORY).items] == [bytes_oid(b"old")]
+
+
+@pytest.mark.parametrize("text", [b"<<<<<<< ours\n{}\n", b"", b"\xff"], ids=["conflict", "empty", "no text"])
+def test_nothing_is_collected_while_a_sidecar_cannot_be_read(make: Make, text: bytes) -> None:
+    repo = make()
+    put(repo, {"a": b"one", "b": b"two"})
+    assert repo.folder is not None
+    (repo.folder / "a.dvs").write_bytes(text)
+    with pytest.raises(HeadwaterError) as caught:
+        make_plan(repo, ALL)
+    assert "a.dvs" in str(caught.value)
+
+
+def test_both_sidecars_of_a_file_count(make: Make) -> None:
+    repo = make()
+    put(repo, {"a": b"one"})
+    assert repo.folder is not None
+    other = bytes_oid(b"said by the other one")
+    (repo.folder / "a.dvs.toml").write_text(
+        f'blake3_checksum = "{other.partition(":")[2]}"\nhash_algo = "blake3"\nsize = 3\n'
+        'add_time = "2026-01-01T00:00:00Z"\nmessage = ""\nsaved_by = "x"\n'
+    )
+    (repo.folder / "dvs.lock").unlink()
+    wanted = needed(repo, history=False)
+    assert wanted[other] == "working tree: a"
+    assert wanted[bytes_oid(b"one")] == "working tree: a"
