@@ -50,7 +50,15 @@ def push(
 
     with opened_repo(app, store) as repo, app.progress("pushing") as bar:
         asked = given_paths(app, repo, paths, batch=batch)
-        report = run(repo, asked, remote=named_remote(app, remote), recheck=recheck, dry_run=dry_run, progress=bar.advance)
+        report = run(
+            repo,
+            asked,
+            remote=named_remote(app, remote),
+            recheck=recheck,
+            dry_run=dry_run,
+            every_row=app.json,
+            progress=bar.advance,
+        )
         bar.close()
         return show_report(app, report)
 

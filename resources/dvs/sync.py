@@ -16,8 +16,10 @@ from resources.dvs.choose import choose_tracked
 from resources.dvs.results import Outcome, Report, Row, not_tracked
 from resources.remotes.ledger import Ledger
 from resources.storage import is_url
+from schemas.dvs import manifest as manifest_text
 from schemas.dvs.manifest import ORIGIN, Entry
 from schemas.errors import HeadwaterError
+from schemas.oid import bytes_oid
 
 if TYPE_CHECKING:
     from resources.dvs.repo import DvsRepo
@@ -127,23 +129,66 @@ def push(
     remote: str | None = None,
     recheck: bool = False,
     dry_run: bool = False,
+    every_row: bool = True,
     progress: Callable[[str], None] | None = None,
 ) -> Report:
     """Bring what the manifest names to its remotes, from the storage or the cache. One row per path.
 
-    What a remote was proved to hold is not asked for again, unless `recheck`. Raises HeadwaterError (rule `dvs-config-error`)
-    where no remote is set.
+    What a remote was proved to hold is not asked for again, unless `recheck`. Without `every_row` files of a manifest that is
+    known to be there as a whole are only counted, and it need not be read. Raises HeadwaterError (rule `dvs-config-error`) where
+    no remote is set.
     """
+    digest = _manifest_digest(repo) if not paths and not dry_run else None
+    if digest is not None and not every_row and not recheck:
+        known = _known_whole(repo, remote, digest)
+        if known is not None:
+            return known
     entries, rows = _chosen(repo, paths)
     report = Report("push")
+    identities: set[str | None] = set()
     for setting, listed in _by_remote(repo, entries, remote):
         opened = open_remote(repo, setting)
         try:
-            rows += _push_to(repo, opened, listed, recheck=recheck, dry_run=dry_run, progress=progress)
+            made, identity = _push_to(repo, opened, listed, recheck=recheck, dry_run=dry_run, progress=progress)
         finally:
             opened.close()
+        rows += made
+        identities.add(identity)
     report.add(rows)
+    holder = identities.pop() if len(identities) == 1 else None
+    if digest is not None and holder is not None and not report.failed:
+        Ledger(repo.local / "ledger.db").prove_whole(holder, digest, len(entries))
     return report
+
+
+def _manifest_digest(repo: DvsRepo) -> str | None:
+    data = repo.read(manifest_text.FILE)
+    return None if data is None else bytes_oid(data)
+
+
+def _known_whole(repo: DvsRepo, option: str | None, digest: str) -> Report | None:
+    """The report of a push with nothing to do, where everything of the manifest was proved to be in the one remote that is meant
+    and that still is the same. Asks the remote who it is, nothing else."""
+    held = Ledger(repo.local / "ledger.db").whole(digest)
+    setting = _without_manifest(repo, option) if held is not None else None
+    if held is None or setting is None:
+        return None
+    opened = open_remote(repo, setting)
+    try:
+        identity = opened.identity(make=False)
+    finally:
+        opened.close()
+    return Report("push", unlisted=held[1]) if identity == held[0] else None
+
+
+def _without_manifest(repo: DvsRepo, option: str | None) -> RemoteSetting | None:
+    """The remote that is meant where option or clone say so; None where the manifest has to be read to know."""
+    held = repo.local_config
+    if option:
+        url = held.remotes.get(option)
+        return RemoteSetting(ORIGIN, url or option, "option") if url or "/" in option else None
+    url = held.remotes.get(ORIGIN) or held.base_url
+    return RemoteSetting(ORIGIN, url, "clone") if url else None
 
 
 def _push_to(
@@ -154,7 +199,8 @@ def _push_to(
     recheck: bool,
     dry_run: bool,
     progress: Callable[[str], None] | None,
-) -> list[Row]:
+) -> tuple[list[Row], str | None]:
+    """The rows, and the identity of the remote."""
     ledger = Ledger(repo.local / "ledger.db")
     identity = remote.identity(make=not dry_run)
     sizes = {entry.oid: entry.bytes for entry in entries}
@@ -186,7 +232,7 @@ def _push_to(
     if identity is not None and not dry_run and (arrived or here):
         ledger.prove(identity, remote.url, arrived | here)
     moved = set(sources) if dry_run else arrived
-    return [_row(entry, moved, errors) for entry in entries]
+    return [_row(entry, moved, errors) for entry in entries], identity
 
 
 def _sources(repo: DvsRepo, oids: set[str]) -> dict[str, PackedObjects]:

@@ -127,9 +127,34 @@ class Ledger:
         except (sqlite3.DatabaseError, OSError):
             self._mend()
 
+    # whole manifests
+
+    def whole(self, manifest: str) -> tuple[str, int] | None:
+        """(identity of the remote, number of files) where everything that the manifest of this digest names was proved to be in
+        one remote, the last one; None where that is not known."""
+        try:
+            with closing(self._connect()) as connection:
+                row = connection.execute("select remote, files from whole where manifest = ?", (manifest,)).fetchone()
+                return None if row is None else (str(row[0]), int(row[1]))
+        except (sqlite3.DatabaseError, OSError):
+            return None  # no such table either: nothing was proved yet
+
+    def prove_whole(self, remote: str, manifest: str, files: int) -> None:
+        """Remember that the remote holds everything that a manifest names, instead of what was remembered of another."""
+        with suppress(sqlite3.DatabaseError, OSError), closing(self._connect()) as connection:
+            connection.execute("begin immediate")
+            connection.execute(
+                "create table if not exists whole(remote text primary key, manifest text not null, files integer not null) "
+                "without rowid"
+            )
+            connection.execute("insert or replace into whole values (?, ?, ?)", (remote, manifest, files))
+            connection.execute("commit")
+
     def forget(self, remote: str, oids: Iterable[str] | None = None) -> None:
         """Believe nothing more of a remote, or of these objects in it."""
         with suppress(sqlite3.DatabaseError, OSError), closing(self._connect()) as connection:
+            with suppress(sqlite3.OperationalError):  # no such table: no manifest was proved yet
+                connection.execute("delete from whole where remote = ?", (remote,))
             if oids is None:
                 connection.execute("delete from proof where remote = ?", (remote,))
             else:

@@ -247,6 +247,30 @@ def test_who_names_the_remote(first: Path, run: Run, tmp_path: Path) -> None:
     assert (ran.code, ran.records[-1]["error"]["rule"]) == (2, "dvs-remote-insecure")
 
 
+def test_a_push_with_nothing_to_do_need_not_read_the_manifest(
+    first: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from resources.dvs.repo import DvsRepo
+
+    remote = tmp_path / "remote"
+    run("dvs", "local-config", "set", "remotes.origin", remote)
+    assert run("dvs", "push").out.endswith("4 uploaded (293 KiB)\n")
+
+    def read(_repo: DvsRepo) -> None:
+        raise AssertionError("the manifest was read")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DvsRepo, "manifest", read)
+        assert run("dvs", "push").out == "0 uploaded, 4 already present\n"
+    # Another manifest, another remote in its place, a proof withdrawn: each is looked at.
+    put(first, "one-more.csv", b"1\n")
+    assert run("dvs", "add", "one-more.csv").code == 0
+    assert run("dvs", "push").out.endswith("1 uploaded (2 B), 4 already present\n")
+    shutil.rmtree(remote)
+    assert run("dvs", "push").out.endswith("5 uploaded (293 KiB)\n")
+    assert run("dvs", "push", "--recheck").out == "0 uploaded, 5 already present\n"
+
+
 def test_a_path_is_relative_to_where_the_command_works_and_a_name_is_no_path(
     first: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
