@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import datetime
 
 import click
 
@@ -12,20 +13,29 @@ from orchestration.cli.dvs_stores import opened_repo, store_option
 
 @command("verify")
 @click.option("--subset", metavar="N/T", default="1/1", help="Only the N-th of T parts, such as 1/7 on every day of a week.")
+@click.option(
+    "--minutes",
+    metavar="N",
+    type=click.FloatRange(0),
+    help="Stop after so long: what was bad comes first, then what was never read here, then the oldest proof.",
+)
 @store_option
 @pass_app
-def verify(app: App, subset: str, store: str | None) -> int:
+def verify(app: App, subset: str, minutes: float | None, store: str | None) -> int:
     """Read back every object that the text names and compare it with its name, in the storage and in this clone's cache.
 
-    Ends with 1 when an object is damaged or missing; nothing is changed.
+    This machine remembers when what was read; the end says how old the oldest proof is. Ends with 1 when an object is damaged or
+    missing; nothing is changed.
     """
-    from resources.dvs.scrub import read_subset, scrub
+    from resources.dvs.scrub import named_objects, read_subset, scrub, standing
 
     part = read_subset(subset)
     with opened_repo(app, store) as repo:
         results: Counter[str] = Counter()
+        named = named_objects(repo)
+        seconds = None if minutes is None else 60 * minutes
         with app.progress("verifying") as bar:
-            for proof in scrub(repo, subset=part, progress=bar.advance):
+            for proof in scrub(repo, subset=part, seconds=seconds, named=named, progress=bar.advance):
                 results[proof.result] += 1
                 if proof.result != "ok" or app.json:
                     where = f"in the {proof.place}" if proof.place else "in no place on this machine"
@@ -36,7 +46,11 @@ def verify(app: App, subset: str, store: str | None) -> int:
             results["damaged"] += 1
             app.emit({"pack": path, "result": "damaged", "error": error.to_json()}, f"damaged  {path}: {error.message}")
         said = ", ".join(f"{number:,} {word}" for word, number in sorted(results.items()))
-        app.emit({"summary": dict(results)}, said or "nothing is tracked")
+        known = standing(repo, named)
+        app.emit({"summary": dict(results), "proofs": known.to_json()}, said or "nothing is tracked")
+        if known.oldest is not None:
+            never = f"; {counted(known.never, 'object')} never read back here" if known.never else ""
+            app.say(f"the oldest proof is of {datetime.fromtimestamp(known.oldest).astimezone():%Y-%m-%d %H:%M}{never}")
         if results["damaged"]:
             app.say("fix: `headwater dvs pull` after removing what is damaged, or add the files again where they are still whole")
         return int(bool(results["damaged"] or results["missing"]))

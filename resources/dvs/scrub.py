@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -51,6 +51,10 @@ class Standing:
     bad: Mapping[str, Reading] = field(default_factory=dict)
     oldest: int | None = None
 
+    def to_json(self) -> dict[str, Any]:
+        """The numbers as `--json` prints them; `oldest` in seconds since 1970."""
+        return {"named": self.named, "proved": self.proved, "never": self.never, "bad": len(self.bad), "oldest": self.oldest}
+
 
 def read_subset(text: str) -> tuple[int, int]:
     """`2/7` as (2, 7): the second of seven parts. Raises UsageError."""
@@ -96,16 +100,18 @@ def scrub(
     *,
     subset: tuple[int, int] = (1, 1),
     seconds: float | None = None,
+    named: Mapping[str, tuple[str, ...]] | None = None,
     progress: Callable[[str], None] | None = None,
-) -> Iterator[Proof]:
+) -> Generator[Proof, None, None]:
     """Re-hash the named objects of a subset, wherever they lie; nothing is changed, and this machine remembers what was read.
 
     A subset holds the objects whose digits fall into it, so that `1/7` to `7/7` on seven days read everything once. With
     `seconds` the scrub ends once so many have passed, at least one object later, and the order is by need: what was bad, what was
-    never read, then the oldest proof first. Without, it is by oid.
+    never read, then the oldest proof first. Without, it is by oid. `named` spares asking for `named_objects` again.
     """
     part, whole = subset
-    named = {oid: paths for oid, paths in named_objects(repo).items() if int(oid.partition(":")[2][:8], 16) % whole == part - 1}
+    every = named_objects(repo) if named is None else named
+    named = {oid: paths for oid, paths in every.items() if int(oid.partition(":")[2][:8], 16) % whole == part - 1}
     proofs = proofs_of(repo)
     order = list(named) if seconds is None else _by_need(named, proofs.readings())
     places = [

@@ -67,6 +67,23 @@ def test_a_missing_object_is_said_with_its_files(root: Path, run: Run) -> None:
     assert (ran.code, ran.records[0]["result"], ran.records[0]["paths"]) == (1, "missing", ["a.csv"])
 
 
+def test_with_little_time_the_oldest_proof_comes_first_and_the_end_says_how_old_it_is(root: Path, run: Run) -> None:
+    for number in range(3):
+        put(root, f"f{number}", f"file {number}")
+    assert run("dvs", "add", ".").code == 0
+    seen = []
+    for number in range(3):
+        ran = run("dvs", "verify", "--minutes", "0", "--json")
+        assert ran.code == 0
+        seen += [record["oid"] for record in ran.records if "oid" in record]
+        assert ran.records[-1]["summary"] == {"ok": 1}
+        proofs = ran.records[-1]["proofs"]
+        assert (proofs["named"], proofs["proved"], proofs["never"], proofs["bad"]) == (3, number + 1, 2 - number, 0)
+    assert len(set(seen)) == 3
+    assert "the oldest proof is of 20" in run("dvs", "verify").out
+    assert run("dvs", "verify", "--minutes", "-1").code == 2
+
+
 class TestAudit:
     def test_every_change_of_a_line_is_found(self, root: Path, run: Run) -> None:
         for number in range(5):
