@@ -51,7 +51,7 @@ def serve(app: App, /, folder: Path | None, config: Path | None, store: str | No
     from schemas.oid import bytes_oid
 
     settings = _settings(config, given)
-    packed, compress, sharing = True, False, None
+    packed, compress, sharing, retain = True, False, None, 0
     if folder is not None:
         settings = replace(settings, storage=str(folder))
     elif settings.storage is None:
@@ -59,6 +59,7 @@ def serve(app: App, /, folder: Path | None, config: Path | None, store: str | No
             place = repo.storage_url
             sharing = getattr(repo.objects.storage, "sharing", None)
             packed, compress = repo.config.layout == "packed", repo.config.compression != "none"
+            retain = repo.config.retain_seconds
         if not isinstance(place, Path):
             raise UsageError(
                 f"the storage {place} is not a folder of this machine",
@@ -77,7 +78,7 @@ def serve(app: App, /, folder: Path | None, config: Path | None, store: str | No
         sys.stdout.flush()
         app.note(f"serving {settings.storage} at {url}; Ctrl-C ends it")
 
-    run(settings, state, started=started, packed=packed, compress=compress, sharing=sharing)
+    run(settings, state, started=started, packed=packed, compress=compress, sharing=sharing, retain=retain)
 
 
 def _settings(config: Path | None, given: dict[str, Any]) -> Settings:

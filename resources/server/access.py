@@ -36,12 +36,12 @@ class Access:
         self.tries = settings.wrong_tokens
         self._failed: OrderedDict[str, list[float]] = OrderedDict()
 
-    def check(self, scope: Mapping[str, Any], headers: Mapping[bytes, bytes], right: Right) -> None:
-        """Return when the request may go on. Raises Problem: 401, 403, 429."""
+    def check(self, scope: Mapping[str, Any], headers: Mapping[bytes, bytes], right: Right) -> str:
+        """The name of the token, `anonymous` without one, when the request may go on. Raises Problem: 401, 403, 429."""
         given = headers.get(b"authorization")
         if given is None:
             self._check_anonymous(headers, right)
-            return
+            return "anonymous"
         scheme, _, secret = given.decode("latin-1").partition(" ")
         token = self.tokens.find(secret.strip()) if scheme.lower() == "bearer" else None
         if token is None:
@@ -49,6 +49,7 @@ class Access:
             raise _unknown()
         if not token.allows(right):
             raise _forbidden(right)
+        return token.name
 
     def _check_anonymous(self, headers: Mapping[bytes, bytes], right: Right) -> None:
         if not self.anonymous:

@@ -24,13 +24,14 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from resources.dvs.leases import StorageBusy
 from resources.objects import RottenObject
 from resources.packed import SMALL
 from resources.server import frames
 from resources.server.access import Access
 from resources.server.actions import RECORD_LIMIT, Actions, read_fingerprint
 from resources.server.exchange import Exchange, Gone, Problem, too_large
-from resources.server.objects import Held, IncomingMany, Mismatch, ServedObjects, TooMuch
+from resources.server.objects import Held, IncomingMany, Mismatch, Retained, ServedObjects, TooMuch
 from resources.server.openapi import description
 from resources.server.settings import Settings
 from resources.server.tokens import Right
@@ -189,7 +190,7 @@ class ObjectServer:
 
     async def delete(self, exchange: Exchange) -> None:
         oid = object_oid(exchange)
-        if not await exchange.work(self.objects.delete, oid):
+        if not await exchange.work(self.objects.delete, oid, exchange.holder):
             raise _missing(oid)
         await exchange.answer(204)
 
@@ -308,7 +309,7 @@ class ObjectServer:
         if verb.right is None:
             await verb.handler(self, exchange)
             return
-        self.access.check(exchange.scope, exchange.headers, verb.right)
+        exchange.holder = self.access.check(exchange.scope, exchange.headers, verb.right)
         await self._turn()
         try:
             await verb.handler(self, exchange)
@@ -575,6 +576,10 @@ def as_problem(error: Exception) -> Problem:
         return Problem(413, error.message, error.fix or "")
     if isinstance(error, Mismatch) or (isinstance(error, HeadwaterError) and error.rule in _CLIENT_RULES):
         return Problem(400, error.message, error.fix or "")
+    if isinstance(error, Retained):
+        return Problem(403, error.message, error.fix or "")
+    if isinstance(error, StorageBusy):
+        return Problem(503, error.message, error.fix or "", [(b"retry-after", b"10")])
     if isinstance(error, Conflict):
         return Problem(409, error.message, "try again")
     if isinstance(error, OSError):

@@ -50,7 +50,10 @@ class Exchange:
         self.method: str = scope["method"]
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.settings = settings
+        self.holder = "anonymous"
+        """The name of the token that the request came with."""
         self.started = False
+        """Whether a part of the answer has gone out."""
         self._receive = receive
         self._send = send
         self._pool = pool

@@ -13,11 +13,15 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from heapq import merge
 from stat import S_ISREG
 from typing import Any, Final
 
+from resources.dvs.audit import AuditLog, new_record
+from resources.dvs.leases import hold
+from resources.dvs.roots import DROPS, retained_until
 from resources.encoding import Decoder
 from resources.objects import RottenObject
 from resources.packed import ZST, Located, PackedObjects
@@ -58,6 +62,10 @@ class Mismatch(HeadwaterError):
     """The bytes that came are not those the oid names."""
 
 
+class Retained(HeadwaterError):
+    """The object may not be dropped yet."""
+
+
 class TooMuch(HeadwaterError):
     """More bytes came than are taken."""
 
@@ -81,14 +89,19 @@ class Totals:
 
 
 class ServedObjects:
-    """A local store of objects as an object server uses it. `cap` is the length in bytes of the largest object that is taken."""
+    """A local store of objects as an object server uses it.
 
-    def __init__(self, objects: PackedObjects, *, cap: int) -> None:
+    `cap` is the length in bytes of the largest object that is taken, `retain` how many seconds nothing that the audit log
+    names is deleted.
+    """
+
+    def __init__(self, objects: PackedObjects, *, cap: int, retain: int = 0) -> None:
         storage = objects.storage
         assert isinstance(storage, LocalStorage)
         self.objects = objects
         self.storage = storage
         self.cap = cap
+        self.retain = retain
         self.rotten: set[str] = set()
         """Objects whose file turned out to be damaged: not here, until somebody sends them again."""
         self.bad_members: set[str] = set()
@@ -409,20 +422,42 @@ class ServedObjects:
 
     # deleting
 
-    def delete(self, oid: str) -> bool:
-        """Remove every copy of an object; False when there is none. A pack that holds it is written again without it."""
+    def delete(self, oid: str, holder: str) -> bool:
+        """Remove every copy of an object; False when there is none. A pack that holds it is written again without it.
+
+        It is a line of the storage's audit log before it happens, and does not happen while commands put objects there, which may
+        be about to name this one. Raises Retained, StorageBusy, AuditFailed.
+        """
         located = self.objects.locate(oid)
-        gone = located is not None
-        if gone:
-            stored = located.stored if located is not None else 0
+        if located is None:
+            return False
+        self._check_retained(oid)
+        with hold(self.storage, "serve", holder, exclusive=True):
+            when = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            record = new_record("remove", {oid: oid}, user=holder, when=when, reason="DELETE over HTTP", clone=self.identity)
+            AuditLog(self.storage).append(record)
             self.objects.delete(oid)
             packs = [pack for pack in self.objects.packs.packs(again=True) if oid in pack]
             if packs:
                 self.objects.rewrite(lambda name: name != oid, packs)
-            self.added(-1, -stored)
+        self.added(-1, -located.stored)
         self.rotten.discard(oid)
         self.bad_members.discard(oid)
-        return gone
+        return True
+
+    def _check_retained(self, oid: str) -> None:
+        if not self.retain:
+            return
+        added = [
+            record.time
+            for record in AuditLog(self.storage).records()
+            if record.operation not in DROPS and oid in record.files.values()
+        ]
+        until = retained_until({oid: min(added)}, oid, self.retain) if added else None
+        if until is not None:
+            raise Retained(
+                f"{oid} is retained until {until}", rule="dvs-retained", fix="wait until then; `retain` is in dvs.toml"
+            )
 
     # counting
 

@@ -22,6 +22,7 @@ from resources.server.settings import Settings, check
 from resources.server.tokens import Tokens, default_path, refuse_tracked
 from resources.storage.leftovers import is_alive
 from resources.storage.local import LocalStorage
+from resources.storage.sharing import Sharing
 from schemas.errors import UsageError
 
 _HEAD_LIMIT: Final = 32 << 10
@@ -109,11 +110,13 @@ def serve(
     started: Callable[[str], None],
     compress: bool = False,
     packed: bool = True,
-    sharing: Any = None,
+    sharing: Sharing | None = None,
+    retain: int = 0,
 ) -> None:
     """Serve the folder `settings.storage` until SIGINT or SIGTERM; `started` is told the server's URL.
 
-    `state` is a local folder for what is on its way into packs, and for locks. What is going on is finished before the end, for
+    `state` is a local folder for what is on its way into packs, and for locks; the rest is how objects are kept there, and for
+    how many seconds at least. What is going on is finished before the end, for
     at most ten seconds. Raises UsageError for settings that do not go together or an address that cannot be used, HeadwaterError.
     """
     check(settings)
@@ -131,7 +134,7 @@ def serve(
     scratch = _scratch(state)
     listener = _listen(settings)
     objects = PackedObjects(storage, scratch, packed=packed, compress=compress)
-    server = ObjectServer(ServedObjects(objects, cap=settings.max_upload), settings, Access(tokens, settings))
+    server = ObjectServer(ServedObjects(objects, cap=settings.max_upload, retain=retain), settings, Access(tokens, settings))
     server.pool.submit(server.objects.count)  # which also removes what a killed server had half written
     protocol = type("TimedProtocol", (Protocol,), {"header_time": settings.header_time})
     config = uvicorn.Config(

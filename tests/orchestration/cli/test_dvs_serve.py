@@ -111,6 +111,19 @@ def test_the_storage_of_the_repository_is_served(run: Run, repo: Path, tokens: P
     assert run("dvs", "verify").code == 0
 
 
+def test_what_is_retained_is_not_deleted(run: Run, repo: Path, tokens: Path) -> None:
+    given = ("--right", "admin", "--tokens", str(tokens), "--json")
+    token = run("dvs", "token", "add", "me", *given).records[0]["token"]
+    assert run("dvs", "config", "set", "retain", "7y").code == 0
+    with serving(tokens, token, repo) as server:
+        path = path_of(oid_of(DATA, "blake3"))
+        answer = ask(server, "DELETE", path)
+        assert (answer.status, "retained until" in answer.json["error"]) == (403, True)
+        assert ask(server, "GET", path).body == DATA
+        # What no repository has added is nobody's to retain.
+        assert ask(server, "DELETE", path_of(put(server, b"not added"))).status == 204
+
+
 def test_a_file_of_settings_and_options_over_it(run: Run, tokens: Path, tmp_path: Path) -> None:
     token = run("dvs", "token", "add", "me", "--right", "write", "--tokens", str(tokens), "--json").records[0]["token"]
     (tmp_path / "objects").mkdir()

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from resources import encoding
+from resources.dvs.audit import AuditLog
+from resources.dvs.leases import hold, leases
 from resources.packed import PackedObjects
 from resources.server.frames import END, MEDIA_TYPE, FrameReader, Head
 from resources.storage.local import LocalStorage
@@ -353,6 +355,25 @@ def test_the_listing_comes_in_pages_of_every_layout(tmp_path: Path) -> None:
             assert pages <= len(expected) // limit + 1
         for bad in ("limit=0", "limit=x", "limit=10001", "after=x", "after=blake3:..", "limit="):
             assert ask(server, "GET", f"/objects?{bad}").status == 400
+
+
+def test_what_is_deleted_is_said_in_the_audit_log_and_waits_for_commands(tmp_path: Path) -> None:
+    with running_server(tmp_path) as server:
+        oid = put(server, b"to be deleted")
+        storage = LocalStorage(server.storage, state=tmp_path / "state")
+        with hold(storage, "add", "ann"):
+            answer = ask(server, "DELETE", path_of(oid))
+            assert (answer.status, "ann is running" in answer.json["error"]) == (503, True)
+            assert answer.headers["retry-after"]
+        assert list(AuditLog(storage).records()) == []
+        assert ask(server, "DELETE", path_of(oid)).status == 204
+        (record,) = AuditLog(storage).records()
+        assert (record.operation, record.user, dict(record.files)) == ("remove", "writer", {oid: oid})
+        assert AuditLog(storage).verify() == (1, [])
+        assert leases(storage) == []
+        # None of this counts as an object.
+        assert ask(server, "GET", "/objects").json == {"objects": [], "next": None}
+        assert ask(server, "GET", "/status", token=None).json["object_count"] == 0
 
 
 def test_actions(server: Server) -> None:
