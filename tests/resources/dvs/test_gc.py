@@ -456,3 +456,33 @@ def test_both_sidecars_of_a_file_count(make: Make) -> None:
     wanted = needed(repo, history=False)
     assert wanted[other] == "working tree: a"
     assert wanted[bytes_oid(b"one")] == "working tree: a"
+
+
+# a storage that is no folder
+
+
+def test_a_storage_on_s3_is_collected_restored_and_repacked_like_a_folder(tmp_path: Path, s3_url: str) -> None:
+    storage = LocalStorage(tmp_path / "one", state=tmp_path / "state")
+    init(storage, "", RepoConfig(f"{s3_url}/storage"), tmp_path / "local", in_git=False)
+    repo = DvsRepo(storage, "", tmp_path / "local", actor="one")
+    try:
+        put(repo, {"big": BIG, "small": b"small", "keep": b"keep", "keep-too": BIG[::-1]})
+        drop(repo, "big", "small")
+        kept = {bytes_oid(b"keep"), bytes_oid(BIG[::-1])}
+        # Whole seconds of the store's own clock: what was put now may seem to be put later.
+        time.sleep(1.1)
+        result = collect(repo)
+        assert {item.oid for item in result.collected} == {bytes_oid(BIG), bytes_oid(b"small")}
+        assert held(repo) == kept
+        assert [one.objects for one in trash.collections(repo)] == [3]
+        assert set(trash.restore(repo)) == {bytes_oid(BIG), bytes_oid(b"small")}
+        for oid in (*kept, bytes_oid(BIG), bytes_oid(b"small")):
+            repo.objects.verify(oid)
+        assert repack(repo, "loose").unpacked >= 2
+        assert repack(repo, "packed").packed == 2
+        assert collect(repo, keep_trash=0.0).emptied
+        repo.close()
+        assert held(repo) == kept
+        assert repo.audit_log.verify()[1] == []
+    finally:
+        repo.close()
