@@ -310,9 +310,9 @@ class PackedObjects:
         except HeadwaterError as error:
             if isinstance(error, RottenObject):
                 raise
-            raise _rotten(oid, located, error.message) from error
+            raise rotten(oid, located, error.message) from error
         if made.hexdigest() != parse_oid(oid)[1]:
-            raise _rotten(oid, located, "its bytes are not those its name says")
+            raise rotten(oid, located, "its bytes are not those its name says")
 
     def stretch(self, located: Located, oid: str, start: int, stop: int) -> Iterator[bytes]:
         """The raw bytes from `start` to before `stop` of a copy, in blocks of at most 1 MiB, not verified: for a caller who
@@ -551,7 +551,8 @@ def _mismatch(oid: str) -> HeadwaterError:
     )
 
 
-def _rotten(oid: str, located: Located, what: str) -> RottenObject:
+def rotten(oid: str, located: Located, what: str) -> RottenObject:
+    """The error for an object whose stored bytes are not what its name says."""
     return RottenObject(
         f"the stored object {oid} is damaged: {what}",
         path=located.path,

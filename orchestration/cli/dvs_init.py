@@ -183,7 +183,13 @@ def config_set(app: App, key: str, value: str, store: str | None) -> None:
 
 @group("local-config")
 def local_config() -> None:
-    """Settings of this clone, in .dvs/config.toml, which git never sees: base_url, auth.token, cache.max_size, remotes.NAME."""
+    """Settings of this clone, in .dvs/config.toml, which git never sees.
+
+    They are base_url, auth.token, cache.max_size, cache.link and remotes.NAME.
+    `cache.max_size` bounds what `pull` keeps in the clone. `cache.link` is `reflink` (the default: files share their blocks with
+    the objects where the file system can, and are copies elsewhere), `copy`, or `hardlink`: large files are then other names of
+    the objects and read-only, which takes no space; whoever makes one writable and edits it damages the object.
+    """
 
 
 @local_config.command("show")
@@ -197,6 +203,7 @@ def local_show(app: App, store: str | None) -> None:
             "base_url": held.base_url,
             "auth.token": "set" if held.token else None,
             "cache.max_size": held.max_size,
+            "cache.link": held.link,
             **{f"remotes.{name}": url for name, url in sorted(held.remotes.items())},
         }
         _show(app, record)
@@ -218,6 +225,7 @@ def local_get(app: App, key: str, store: str | None) -> None:
             "auth.token": "set" if held.token else None,
             "auth_token": "set" if held.token else None,
             "cache.max_size": held.max_size,
+            "cache.link": held.link,
             **{f"remotes.{name}": url for name, url in held.remotes.items()},
         }
         value = values.get(key)

@@ -140,6 +140,8 @@ class _Add:
                         raise
                     self.rows.append(Row(path, Outcome.ERROR, error=_changing(path)))
                     continue
+                if before is not None and before.sidecar.oid != oid and not self.dry_run:
+                    self._let_go(path, before.sidecar.oid)
                 same = before is not None and before.sidecar.oid == oid and oid in held
                 taken.append(_Taken(path, oid, size, seen, before, Outcome.PRESENT if same else Outcome.COPIED))
         return taken
@@ -163,6 +165,18 @@ class _Add:
         finally:
             os.close(fd)
         return batch.put(Path(full), algorithm=algorithm), before.st_size, signature_of(before)
+
+    def _let_go(self, path: str, old: str) -> None:
+        """Take an object out of its store when the file is another name of it and was written to: its bytes are others now, and
+        what is written next would change them again."""
+        status = os.lstat(os.path.join(self.root, path))
+        if status.st_nlink < 2:
+            return
+        for store in (self.repo.objects, self.repo.cache):
+            located = store.file_of(old)
+            above = store.storage.local_root
+            if located is not None and above is not None and os.path.samestat(status, os.lstat(above / located.path)):
+                store.storage.delete(located.path)
 
     # text
 

@@ -1,5 +1,7 @@
 """Bringing recorded bytes back into the working tree, and never over bytes that are recorded nowhere.
 
+Files share their blocks with objects where the file system can; `[cache] link` of the clone decides
+(`resources.storage.linking`).
 A file is replaced only when its present bytes are in the storage or the cache already, or, with `rescue`, have been put there
 first. Every file is written beside its place, verified, and moved there: readers see the old or the new one.
 """
@@ -8,7 +10,7 @@ from __future__ import annotations
 
 import os
 import stat as modes
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -16,16 +18,18 @@ from typing import TYPE_CHECKING, Final
 from resources.dvs.choose import choose_tracked
 from resources.dvs.results import Outcome, Report, Row, not_tracked
 from resources.dvs.working import scan
-from resources.packed import SMALL
-from resources.storage.base import ABSENT, Change
+from resources.packed import SMALL, rotten
+from resources.storage.base import ABSENT, Change, Expect
+from resources.storage.linking import Link
 from schemas.dvs import state as states
 from schemas.dvs.oids import oid_of_stream
 from schemas.errors import Conflict, HeadwaterError
-from schemas.oid import bytes_oid, file_oid
+from schemas.oid import bytes_oid, fd_oid, file_oid
 
 if TYPE_CHECKING:
     from resources.dvs.repo import DvsRepo
     from resources.packed import PackedObjects
+    from resources.storage.local import LocalStorage
 
 _BATCH_BYTES: Final = 64 << 20
 """Bytes of small files that are held before they are written together."""
@@ -107,6 +111,7 @@ def restore(
     from resources.dvs.add import local_root
 
     made = _Restore(repo, local_root(repo), rescue, dry_run, progress, list(rows))
+    made.link = Link(repo.local_config.link or Link.REFLINK)
     made.run(list(wanted), actual)
     report = Report(operation)
     report.add(made.rows)
@@ -124,6 +129,10 @@ class _Restore:
     small: list[tuple[Wanted, bytes]] = field(default_factory=list)
     small_bytes: int = 0
     put: list[tuple[str, str]] = field(default_factory=list)
+    link: Link = Link.REFLINK
+    unlinked: set[int] = field(default_factory=set)
+    """Stores whose objects cannot become files without a copy."""
+    from_cache: set[str] = field(default_factory=set)
 
     def run(self, wanted: Sequence[Wanted], actual: Mapping[str, str | None]) -> None:
         missing, differing = [], []
@@ -153,6 +162,10 @@ class _Restore:
                 self._attempt(one, now, stores)
         if self.put and not self.dry_run:
             self._remember()
+            if self.from_cache:
+                from resources.dvs.cache_limit import used
+
+                used(self.repo, self.from_cache)
 
     def _look(self, one: Wanted) -> str | None:
         """The oid of the bytes at the path now; None where nothing lies. Raises HeadwaterError for what is no file."""
@@ -215,6 +228,8 @@ class _Restore:
                         self.progress(one.path)
                     gathered.add(one.path)
                     self._gather(one, data)
+                if store is self.repo.cache:
+                    self.from_cache.add(oid)
         return [one for one in missing if one.path not in gathered]
 
     def _attempt(self, one: Wanted, now: str | None, stores: Mapping[str, PackedObjects]) -> None:
@@ -227,8 +242,10 @@ class _Restore:
             return
         if self.progress is not None:
             self.progress(one.path)
+        if store is self.repo.cache:
+            self.from_cache.add(one.oid)
         try:
-            if now is None and one.size < SMALL:
+            if now is None and one.size < SMALL and not (self.link is Link.HARDLINK and store.file_of(one.oid) is not None):
                 self._gather(one, store.get(one.oid, limit=SMALL))
             else:
                 self._place(one, now, store)
@@ -250,7 +267,32 @@ class _Restore:
         if isinstance(expect, str) and expect.startswith("xxh3:"):
             # What the storage compares with is collision-resistant.
             expect = file_oid(self.root / one.path)
-        place(storage, self.repo.path(one.path), store.blocks(one.oid), expect=expect)
+        if not self._linked(one, storage, store, expect):
+            place(storage, self.repo.path(one.path), _at_most(store.blocks(one.oid), one), expect=expect)
+
+    def _linked(self, one: Wanted, storage: LocalStorage, store: PackedObjects, expect: Expect) -> bool:
+        """Whether the file came to be without a copy: its object must be a file that holds just its bytes, on the same disk."""
+        from resources.storage.linking import place_linked
+        from resources.storage.local import LocalStorage
+
+        located = store.file_of(one.oid)
+        if (
+            self.link is Link.COPY
+            or id(store) in self.unlinked
+            or not isinstance(store.storage, LocalStorage)
+            or located is None
+            or located.path != store.files.path(one.oid)
+        ):
+            return False
+
+        def verify(fd: int) -> None:
+            if fd_oid(fd, one.oid.partition(":")[0]) != one.oid:
+                raise rotten(one.oid, located, "its bytes are not those its name says")
+
+        done = place_linked(storage, self.repo.path(one.path), store.storage, located.path, self.link, verify, expect=expect)
+        if not done and self.link is Link.REFLINK:
+            self.unlinked.add(id(store))
+        return done
 
     def _gather(self, one: Wanted, data: bytes) -> None:
         self.small.append((one, data))
@@ -309,6 +351,21 @@ class _Restore:
             self.repo.storage.write(self.repo.path(inside), held.put(self.put, now()).to_bytes())
         except OSError:
             return
+
+
+def _at_most(blocks: Iterable[bytes], one: Wanted) -> Iterator[bytes]:
+    """The blocks, until there are more bytes than were recorded: what unfolds without end must not fill the disk."""
+    left = one.size
+    for block in blocks:
+        left -= len(block)
+        if left < 0 and one.size:
+            raise HeadwaterError(
+                f"the object has more than the {one.size} bytes that are recorded",
+                rule="object-rotten",
+                path=one.path,
+                fix="restore the sidecar from git, or fetch the object again with `headwater dvs pull`",
+            )
+        yield block
 
 
 def _unsaved(path: str) -> HeadwaterError:

@@ -271,7 +271,7 @@ def pull(
         from resources.dvs.cache_limit import enforce
 
         # What was just asked for stays, even where it is more than the limit: the next pull makes room again.
-        enforce(repo, limit, keep={entry.oid for entry in lacking}, confirm=_holds(repo, remote))
+        report.also["evicted"] = enforce(repo, limit, keep={entry.oid for entry in lacking}, confirm=_holds(repo, remote)).objects
     return report
 
 

@@ -66,7 +66,7 @@ def copy_contents(source: int, target: int, path: str) -> None:
     Raises OSError, also when the source's length changed on the way.
     """
     size = os.fstat(source).st_size
-    if not _clone(source, target) and not _copy_range(source, target, size):
+    if not try_clone(source, target) and not _copy_range(source, target, size):
         os.lseek(source, 0, os.SEEK_SET)
         os.lseek(target, 0, os.SEEK_SET)
         while block := os.read(source, _BLOCK):
@@ -83,7 +83,7 @@ def can_clone(probe: Path) -> bool:
         with probe.open("w+b") as source, other.open("w+b") as target:
             source.write(b"x" * 4096)
             source.flush()
-            return _clone(source.fileno(), target.fileno())
+            return try_clone(source.fileno(), target.fileno())
     except OSError:
         return False
     finally:
@@ -91,7 +91,8 @@ def can_clone(probe: Path) -> bool:
         other.unlink(missing_ok=True)
 
 
-def _clone(source: int, target: int) -> bool:
+def try_clone(source: int, target: int) -> bool:
+    """Let an open empty file share the blocks of another; False where the file system cannot."""
     try:
         import fcntl
 

@@ -57,6 +57,7 @@ class Folder(Protocol):
     def settle(self, name: str, final: str) -> None: ...
     def take(self, source: str, name: str) -> None: ...
     def link(self, name: str, target_name: str) -> None: ...
+    def link_from(self, source: str, name: str) -> None: ...
     def unlink(self, name: str) -> None: ...
     def rmdir(self, name: str) -> None: ...
     def sync(self) -> None: ...
@@ -168,6 +169,10 @@ class FdFolder(_Base):
     def link(self, name: str, target_name: str) -> None:
         os.link(name, target_name, src_dir_fd=self.fd, dst_dir_fd=self.fd, follow_symlinks=False)
 
+    def link_from(self, source: str, name: str) -> None:
+        """Give the file at the absolute path `source` a second name here."""
+        os.link(source, name, dst_dir_fd=self.fd, follow_symlinks=False)
+
     def unlink(self, name: str) -> None:
         os.unlink(name, dir_fd=self.fd)
 
@@ -238,6 +243,10 @@ class PathFolder(_Base):
 
     def link(self, name: str, target_name: str) -> None:
         os.link(self._at(name), self._at(target_name))
+
+    def link_from(self, source: str, name: str) -> None:
+        """As `FdFolder.link_from`."""
+        os.link(source, self._at(name), follow_symlinks=False)
 
     def unlink(self, name: str) -> None:
         Path(self._at(name)).unlink()

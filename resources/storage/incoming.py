@@ -149,7 +149,7 @@ def place(storage: LocalStorage, path: str, blocks: Iterable[bytes], *, expect: 
                     view = memoryview(block)
                     while view:
                         view = view[os.write(fd, view) :]
-                _keep_mode(folder, parts[-1], fd)
+                keep_mode(folder, parts[-1], fd)
                 sync_file(fd)
             finally:
                 os.close(fd)
@@ -164,11 +164,14 @@ def place(storage: LocalStorage, path: str, blocks: Iterable[bytes], *, expect: 
     return size
 
 
-def _keep_mode(folder: Folder, name: str, fd: int) -> None:
-    """What replaces a file has its mode, such as its execute bits."""
+def keep_mode(folder: Folder, name: str, fd: int) -> None:
+    """What replaces a file has its mode, such as its execute bits; what replaces a second name of an object does not: that was
+    read-only for the object's sake."""
     try:
-        mode = folder.stat(name).st_mode
+        status = folder.stat(name)
     except FileNotFoundError:
         return
+    if status.st_nlink > 1 and not status.st_mode & 0o222:
+        return
     if hasattr(os, "fchmod"):
-        os.fchmod(fd, mode & 0o7777)
+        os.fchmod(fd, status.st_mode & 0o7777)

@@ -1,4 +1,4 @@
-"""`.dvs/config.toml`: what belongs to one clone and is never tracked: remotes, the token, the size of the cache.
+"""`.dvs/config.toml`: what belongs to one clone and is never tracked: remotes, the token, the size of the cache, links.
 
 Reading and editing; where the token goes is decided by its readers, and no message of ours shows it.
 
@@ -20,8 +20,10 @@ from schemas.findings import Finding, Severity, found, rule
 LOCAL_CONFIG = rule("dvs-local-config", Severity.ERROR, "The settings of a clone have values that can be used.")
 
 FILE: Final = ".dvs/config.toml"
-KEYS: Final = ("base_url", "auth.token", "cache.max_size")
+KEYS: Final = ("base_url", "auth.token", "cache.max_size", "cache.link")
 """What `local-config` sets, besides `remotes.<name>`."""
+LINKS: Final = ("copy", "reflink", "hardlink")
+"""How files come out of the storage or the cache, where the file system can; reflink is the default, and falls back to copy."""
 _REMOTE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]i?B|B)?\Z", re.IGNORECASE)
 _UNITS: Final = {
@@ -39,12 +41,13 @@ _UNITS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class LocalConfig:
-    """The settings of one clone. `remotes` maps names to URLs; `max_size` is in bytes."""
+    """The settings of one clone. `remotes` maps names to URLs; `max_size` is in bytes; `link` is one of LINKS."""
 
     base_url: str | None = None
     token: str | None = field(default=None, repr=False)
     max_size: int | None = None
     remotes: Mapping[str, str] = field(default_factory=dict)
+    link: str | None = None
 
 
 def size_in_bytes(value: object) -> int:
@@ -88,6 +91,9 @@ def read_local_config(data: bytes | None, path: str = FILE) -> LocalConfig:
             max_size = size_in_bytes(value)
         except ValueError as error:
             fail(("cache", "max_size"), str(error), "write bytes, or a text such as 10 GiB")
+    link = text(("cache", "link"))
+    if link is not None and link not in LINKS:
+        fail(("cache", "link"), f"cache.link is {link!r}", f"use one of {', '.join(LINKS)}")
     remotes = {}
     listed = held(("remotes",))
     for name, entry in (listed if isinstance(listed, dict) else {}).items():
@@ -99,7 +105,7 @@ def read_local_config(data: bytes | None, path: str = FILE) -> LocalConfig:
             remotes[name] = url
         else:
             fail(("remotes", name), f"the remote {name} has no url", 'write url = "…" below it')
-    config = LocalConfig(text(("base_url",)), text(("auth", "token")), max_size, remotes)
+    config = LocalConfig(text(("base_url",)), text(("auth", "token")), max_size, remotes, link)
     if findings:
         raise InvalidText(findings)
     return config
@@ -114,6 +120,8 @@ def set_local(data: bytes | None, key: str, value: str, path: str = FILE) -> byt
             held = size_in_bytes(int(value) if value.isdigit() else value)
         except ValueError as error:
             raise UsageError(str(error), rule="dvs-local-config", fix="write bytes, or a text such as 10 GiB") from None
+    elif key == "cache.link" and value not in LINKS:
+        raise UsageError(f"cache.link is {value!r}", rule="dvs-local-config", fix=f"use one of {', '.join(LINKS)}")
     elif not value.strip():
         raise UsageError(f"{key} cannot be empty", rule="dvs-local-config", fix=f"use `headwater dvs local-config unset {key}`")
     document = toml_text.read(data, path) if data and data.strip() else None

@@ -112,9 +112,10 @@ def test_case_12_the_settings_of_a_clone() -> None:
     data = set_local(None, "base_url", "https://example.org")
     data = set_local(data, "auth.token", "secret")
     data = set_local(data, "cache.max_size", "10 GiB")
+    data = set_local(data, "cache.link", "hardlink")
     data = set_local(data, "remotes.mirror", "s3://bucket/x")
     config = read_local_config(data)
-    assert config == LocalConfig("https://example.org", "secret", 10 << 30, {"mirror": "s3://bucket/x"})
+    assert config == LocalConfig("https://example.org", "secret", 10 << 30, {"mirror": "s3://bucket/x"}, "hardlink")
     assert b"[auth]\ntoken = " in data
     assert "secret" not in repr(config)
     without = unset_local(data, "auth.token")
@@ -122,7 +123,7 @@ def test_case_12_the_settings_of_a_clone() -> None:
     assert read_local_config(without).token is None
     assert read_local_config(without).max_size == 10 << 30
     everything = data
-    for key in ("base_url", "auth.token", "cache.max_size", "remotes.mirror"):
+    for key in ("base_url", "auth.token", "cache.max_size", "cache.link", "remotes.mirror"):
         everything = unset_local(everything, key)
     assert everything.strip() == b""
 
@@ -139,6 +140,7 @@ def test_settings_keep_what_people_wrote_around_them() -> None:
     [
         ("[auth]\ntoken = 12345\n", "auth.token is not text"),
         ('[cache]\nmax_size = "big"\n', "size"),
+        ('[cache]\nlink = "symlink"\n', "cache.link is 'symlink'"),
         ("[remotes]\nmirror = 3\n", "has no url"),
         ('[remotes."a b"]\nurl = "x"\n', "not a name"),
     ],
@@ -150,7 +152,7 @@ def test_settings_that_cannot_be_used_say_where_and_never_show_the_token(text: s
     assert all(finding.value is None for finding in caught.value.findings)
 
 
-@pytest.mark.parametrize(("key", "value"), [("colour", "x"), ("remotes.a b", "x"), ("cache.max_size", "big"), ("base_url", " ")])
+@pytest.mark.parametrize(("key", "value"), [("colour", "x"), ("remotes.a b", "x"), ("cache.max_size", "big"), ("cache.link", "x"), ("base_url", " ")])
 def test_a_setting_that_does_not_exist_is_a_usage_error(key: str, value: str) -> None:
     with pytest.raises(UsageError):
         set_local(None, key, value)
