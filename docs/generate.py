@@ -349,9 +349,10 @@ def rules_page() -> str:
 
 
 def assets_page() -> str:
-    """Sources, artifacts and checks of every kind."""
+    """Sources, artifacts and checks of every kind, and what else it brings."""
     from assets.engine.definitions.checks import CHECKS
     from assets.registry import KINDS
+    from orchestration.graph import ADDITIONS
 
     lines = [
         "# Assets",
@@ -384,9 +385,43 @@ def assets_page() -> str:
             if recipe.libraries:
                 lines.append(f"| libraries in the fingerprint | {', '.join(recipe.libraries)} |")
             lines.append("")
+        if kind.name in ADDITIONS:
+            lines += _additions(kind, importlib.import_module(ADDITIONS[kind.name]))
     lines += ["## Checks", "", "Every store has these asset checks:", "", "| check | proves |", "|---|---|"]
     lines += [f"| `{name}` | {_cell(meaning)} |" for name, meaning in CHECKS.items()]
     return "\n".join(lines) + "\n"
+
+
+def _additions(kind: Any, module: Any) -> Iterator[str]:
+    """What a kind brings besides sources and artifacts, one table each."""
+    from assets.engine.definitions.additions import Setting
+    from assets.engine.model import Store
+
+    store = Store(kind.name, "…", "")
+    made = module.additions(Setting(kind, [store], facts={store.name: module.SAMPLE_FACTS}))
+    tables: dict[tuple[str, str], list[tuple[str, str]]] = {
+        ("Looked at, never built", "asset | shows"): [
+            ("/".join([kind.name, "…", *spec.key.path[2:]]), spec.description or "") for spec in made.specs
+        ],
+        ("More checks", "check | proves"): [
+            (spec.name, spec.description or "") for checks in made.checks for spec in checks.check_specs
+        ],
+        ("Jobs", "job | does"): [(job.name, f"{job.description}{_run_config(job)}") for job in made.jobs],
+        ("Schedules", "schedule | does"): [(one.name, f"{one.description} (`{one.cron_schedule}`)") for one in made.schedules],
+        ("Sensors", "sensor | does"): [(one.name, one.description or "") for one in made.sensors],
+    }
+    for (title, head), rows in tables.items():
+        if rows:
+            yield from (f"### {title} ({kind.name})", "", f"| {head} |", "|---|---|")
+            yield from (f"| `{name}` | {_cell(meaning)} |" for name, meaning in rows)
+            yield ""
+
+
+def _run_config(job: Any) -> str:
+    """The run config of a job's step, as sentences."""
+    fields = {name: field for node in job.nodes for name, field in node.definition.config_schema.config_type.fields.items()}
+    said = " ".join(f"`{name}`: {field.description}" for name, field in sorted(fields.items()))
+    return f" Run config: {said}" if said else ""
 
 
 def _place(output: Any) -> str:

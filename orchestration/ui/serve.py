@@ -158,15 +158,17 @@ def _reloading(workspace: Workspace, context: WorkspaceProcessContext) -> Iterat
 
 
 def _shape(workspace: Workspace) -> str:
-    """What the definitions depend on: the stores, their settings, and the configuration."""
+    """What the definitions depend on: the stores, their settings, what their kinds look up about them, and the configuration."""
     from assets.engine.engine import Engine
     from orchestration.definitions import pin
+    from orchestration.graph import facts_of
     from resources.workspace import open_workspace
 
     opened = open_workspace(workspace.root_folder or workspace.root.url)
     engine = Engine(opened)
     try:
-        return json.dumps([opened.config.oid, pin(engine.stores())])
+        stores = engine.stores()
+        return json.dumps([opened.config.oid, pin(stores), facts_of(opened, stores)])
     finally:
         engine.close()
 

@@ -185,8 +185,24 @@ def test_a_run_uses_the_stores_that_were_found_when_the_location_was_loaded(work
     assert len(list(fresh.asset_graph.get_all_asset_keys())) > len(list(first.asset_graph.get_all_asset_keys()))
 
 
+def test_what_a_kind_looked_up_is_pinned_for_runs_too(workspace: Path) -> None:
+    (workspace / "lab" / ".dvs").mkdir(parents=True)
+    (workspace / "lab" / "dvs.toml").write_text('storage_dir = "../../storage"\n')
+    pointer = ModuleCodePointer("orchestration.definitions", "definitions", str(REPOSITORY))
+    first = initialize_repository_def_from_pointer(pointer)
+    (workspace / "lab" / ".dvs" / "config.toml").write_text('[remotes]\nbackup = "s3://bucket/backup"\n')
+    backup = dg.AssetKey(["dvs", "lab", "remote", "backup"])
+    again = reconstruct_repository_def_from_pointer(pointer, first.repository_load_data)
+    assert backup not in set(again.asset_graph.get_all_asset_keys())
+    assert backup in set(initialize_repository_def_from_pointer(pointer).asset_graph.get_all_asset_keys())
+
+
 def test_every_asset_spec_is_as_it_was(workspace: Path) -> None:
     """A change of the graph shows here in review; run with UPDATE_SNAPSHOTS=1 to accept it."""
+    (workspace / "lab" / ".dvs").mkdir(parents=True)
+    (workspace / "lab" / "dvs.toml").write_text('storage_dir = "../../storage"\n')
+    (workspace / "lab" / "dvs.lock").write_text('{"version": 1, "base_url": "https://data.example.org/lab", "entries": []}\n')
+    (workspace / "lab" / ".dvs" / "config.toml").write_text('[remotes]\nbackup-1 = "/mnt/backup"\n')
     specs = {spec.key.to_user_string(): _described(spec) for spec in definitions().resolve_all_asset_specs()}
     written = json.dumps(specs, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
     if os.environ.get("UPDATE_SNAPSHOTS"):

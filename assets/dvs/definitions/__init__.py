@@ -7,13 +7,16 @@ looked at, `checks`, `jobs` and `sensors` are called after what they make. Nothi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from assets.engine.definitions.additions import Additions, Setting
     from assets.engine.model import Outcome, Store
     from resources.workspace import Workspace
+
+SAMPLE_FACTS: Mapping[str, Any] = {"working_tree": True, "remotes": {"NAME": ""}}
+"""What `facts` may find, for the reference that is generated."""
 
 
 def present(store: Store, outcome: Outcome) -> Mapping[str, Any]:
@@ -28,26 +31,42 @@ def present(store: Store, outcome: Outcome) -> Mapping[str, Any]:
     return shown
 
 
+_KNOWN_REMOTES: dict[tuple[str, str], tuple[Hashable, dict[str, str]]] = {}
+"""(workspace, folder of the repository) -> what its remotes were looked up from, and the remotes."""
+
+
 def facts(workspace: Workspace, store: Store) -> dict[str, Any]:
     """What the definitions of a store follow from: whether its working tree is on this machine, and its remotes with where they
     are. A store whose text cannot be read has none; its checks say why."""
+    remotes: dict[str, str] = {}
+    if store.present:
+        prefix = f"{store.root}/" if store.root else ""
+        stats = [workspace.root.stat(prefix + name) for name in ("dvs.lock", ".dvs/config.toml")]
+        signatures = tuple(None if stat is None else stat.signature for stat in stats)
+        key = (workspace.root.url, store.root)
+        known = _KNOWN_REMOTES.get(key)
+        if known is None or known[0] != signatures:
+            # A manifest can be large, and `headwater ui` asks every few seconds.
+            known = _KNOWN_REMOTES[key] = (signatures, _remotes(workspace, store.root))
+        remotes = known[1]
+    return {"working_tree": workspace.root_folder is not None, "remotes": dict(remotes)}
+
+
+def _remotes(workspace: Workspace, root: str) -> dict[str, str]:
+    """Name and place of every remote."""
     from assets.dvs.states import shown_place
     from resources.dvs.opening import open_repo
     from resources.dvs.sync import resolved_remotes
     from schemas.errors import HeadwaterError
 
-    found: dict[str, Any] = {"working_tree": workspace.root_folder is not None, "remotes": {}}
-    if not store.present:
-        return found
     try:
-        repo = open_repo(workspace, store.root)
+        repo = open_repo(workspace, root)
         try:
-            found["remotes"] = {one.name: shown_place(one.url) for one in resolved_remotes(repo)}
+            return {one.name: shown_place(one.url) for one in resolved_remotes(repo)}
         finally:
             repo.close()
     except (HeadwaterError, OSError):
-        pass
-    return found
+        return {}
 
 
 def additions(setting: Setting) -> Additions:

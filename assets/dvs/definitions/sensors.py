@@ -128,7 +128,9 @@ def ask(repo: "DvsRepo", setting: "RemoteSetting", until: float) -> int:
             batch = order[start : start + _BATCH]
             here = remote.present(batch)
             ledger.prove(identity, remote.url, here)
-            ledger.forget(identity, [oid for oid in batch if oid not in here and oid in proved])
+            lost = [oid for oid in batch if oid in proved and oid not in here]
+            if lost:
+                ledger.forget(identity, lost)
             asked += len(batch)
             if time.monotonic() >= until:
                 break
