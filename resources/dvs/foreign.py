@@ -119,7 +119,7 @@ def import_items(
         if not made.clashes and not dry_run:
             if needs_writing(repo, made):
                 hide = [row.path for row in lost]
-                report.state = write(repo, made, operation="import", message=said, reason=said, show=show, hide=hide)
+                report.state = write(repo, made, operation="import", message=said, show=show, hide=hide)
             after({one.path for one in (*made.fresh, *made.present)}, taken.oids)
     return told(report, made)
 

@@ -109,7 +109,7 @@ def import_url(
         if made.clashes or any(row.outcome is Outcome.ERROR for row in made.rows):
             return told(report, made)
         if needs_writing(repo, made):
-            report.state = write(repo, made, operation="import", message=bring.message, reason=bring.message)
+            report.state = write(repo, made, operation="import", message=bring.message)
     if give_files:
         return _give(repo, told(report, made), made, actual, rescue)
     return told(report, made)

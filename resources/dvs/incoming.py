@@ -209,24 +209,24 @@ def write(
     *,
     operation: str,
     message: str,
-    reason: str,
     show: Sequence[str] = (),
     hide: Sequence[str] = (),
     base_url: str | None = None,
-    others: Callable[[], Sequence[Change]] = tuple,
 ) -> str | None:
     """Write sidecars, manifest, `.gitignore`, audit line and log for what was planned; returns the id of the new state.
 
     `show` are lines that go from `.gitignore`, as for folders whose files are named there one by one from now on, `hide` further
-    files to keep from git; `others` are further changes of the same set. Call it under the lease that the objects were put
-    under. Files whose sidecar somebody else has changed since become rows of the plan.
+    files to keep from git. Call it under the lease that the objects were put under. Files whose sidecar somebody else has changed
+    since become rows of the plan.
     """
-    repo.audit(operation, {arrival.path: arrival.oid for arrival in made.fresh}, reason)
-    if len(made.fresh) > _AS_ONE:
-        _write_apart(repo, made)
-        sidecars: list[Arrival] = []
-    else:
-        sidecars = made.fresh
+    repo.audit(operation, {one.path: one.oid for one in (*made.fresh, *_unlisted(repo, made))}, message)
+    sidecars = made.fresh
+    if len(sidecars) > _AS_ONE:
+        # One that takes the place of another spelling's changes with it: alone, it would hide the other and leave it there.
+        apart = [one for one in sidecars if one.path not in made.old or made.old[one.path].path == _inside(repo, one)]
+        _write_apart(repo, made, apart)
+        written = {one.path for one in apart}
+        sidecars = [one for one in made.fresh if one.path not in written]
     git = GitSide(repo)
     arrivals = [*made.fresh, *made.present]
     paths = [*(arrival.path for arrival in arrivals), *hide]
@@ -235,7 +235,7 @@ def write(
     always = [path for path in paths if above and path.startswith(above)]
 
     def change(before: Manifest) -> tuple[Manifest, list[Change]]:
-        changes = [*git.changes(hide=paths, show=show, always=always), *others()]
+        changes = [*git.changes(hide=paths, show=show, always=always)]
         for arrival in sidecars:
             changes.append(_sidecar(repo, arrival, made.old.get(arrival.path)))
         for path in made.old:
@@ -260,15 +260,19 @@ def _sidecar(repo: DvsRepo, arrival: Arrival, old: SidecarFile | None) -> Change
     now = repo.sidecar_file(arrival.path)
     if (now is None) != (old is None) or (now is not None and old is not None and now.oid != old.oid):
         raise _changed(arrival.path)
-    inside = repo.sidecar_path(arrival.path, arrival.file.spelling)
+    inside = _inside(repo, arrival)
     data = write_sidecar(arrival.file.sidecar, arrival.file.spelling)
     return Change(repo.path(inside), data, old.oid if old is not None and old.path == inside else ABSENT)
 
 
-def _write_apart(repo: DvsRepo, made: Plan) -> None:
+def _inside(repo: DvsRepo, arrival: Arrival) -> str:
+    return repo.sidecar_path(arrival.path, arrival.file.spelling)
+
+
+def _write_apart(repo: DvsRepo, made: Plan, apart: Sequence[Arrival]) -> None:
     changes, paths = [], {}
-    for arrival in made.fresh:
-        inside = repo.sidecar_path(arrival.path, arrival.file.spelling)
+    for arrival in apart:
+        inside = _inside(repo, arrival)
         old = made.old.get(arrival.path)
         stored = repo.path(inside)
         paths[stored] = arrival
@@ -290,10 +294,15 @@ def _entry(before: Manifest, arrival: Arrival) -> Entry:
 
 def needs_writing(repo: DvsRepo, made: Plan) -> bool:
     """Whether anything of the text would change: fresh files, or present ones that the manifest does not name as they are."""
+    return bool(made.fresh or _unlisted(repo, made))
+
+
+def _unlisted(repo: DvsRepo, made: Plan) -> list[Arrival]:
+    """Files that are tracked already, and that the manifest does not name as they are: a killed command was here."""
     entries = repo.manifest().entries
-    return bool(made.fresh) or any(
-        (held := entries.get(one.path)) is None or (held.oid, held.bytes) != (one.oid, one.size) for one in made.present
-    )
+    return [
+        one for one in made.present if (held := entries.get(one.path)) is None or (held.oid, held.bytes) != (one.oid, one.size)
+    ]
 
 
 # what is said

@@ -100,7 +100,7 @@ def merge_repo(
             before()
             said = message or f"merged from {source.folder.name if source.folder else 'elsewhere'}"
             base_url = source.manifest().base_url
-            report.state = write(repo, made, operation=operation, message=said, reason=said, base_url=base_url)
+            report.state = write(repo, made, operation=operation, message=said, base_url=base_url)
     return _told(report, merging, made, refused=False)
 
 

@@ -97,6 +97,12 @@ SCENARIOS = (
         frozenset({*OURS, "deep/big.bin"}),
     ),
     Scenario(
+        "merge-many",
+        "resources.dvs.incoming._AS_ONE = 0\nresources.dvs.merge_repo.merge_repo(repo, theirs(), conflict=OnConflict.OVERWRITE)",
+        merge,
+        frozenset({*OURS, "deep/big.bin"}),
+    ),
+    Scenario(
         "dvc",
         "resources.dvs.import_dvc.import_dvc(repo, here / 'repo', conflict=OnConflict.OVERWRITE)",
         lambda repo, folder: import_dvc(repo, folder / "repo", conflict=TAKE),
@@ -141,7 +147,7 @@ def prepare(folder: Path, scenario: Scenario) -> None:
         put(root / path, data)
     add(repo, [""])
     repo.close()
-    if scenario.name == "merge":
+    if scenario.name.startswith("merge"):
         (folder / "source").mkdir()
         init(
             LocalStorage(folder / "source", state=folder / "source-state"),
@@ -238,4 +244,5 @@ def test_killed_before_any_call_loses_nothing(tmp_path: Path, scenario: Scenario
         scenario.call(repo, folder)
         repo.close()
         assert result(folder) == wanted, str(point)
+        assert len(list((folder / "repo").rglob("*.dvs*"))) - (folder / "repo/.dvs").exists() == len(wanted[0]), str(point)
         assert source_of(folder) == source, str(point)
