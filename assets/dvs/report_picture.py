@@ -63,9 +63,13 @@ def draw(report: Report) -> bytes:
     note = f"{size_text(report.bytes_once)} in objects" + (f"; equal files save {size_text(saved)}" if saved else "")
     body.append(_text(_WIDTH - _MARGIN, y, note if report.files else "nothing is versioned yet", "faint end"))
     y += 34
-    if report.growth:
+    if len(report.growth) > 1:
         body += _growth(report.growth, y)
         y += _CHART + 62
+    elif report.growth:
+        body.append(_text(_MARGIN, y, f"All of it was added on {report.growth[0][0] or 'an unknown day'}", "faint"))
+        y += 34
+    if report.growth:
         left, right = (
             list(_bars("By folder", report.folders, _MARGIN, y)),
             list(_bars("By type", report.types, 2 * _MARGIN + _HALF, y)),
@@ -87,7 +91,7 @@ def draw(report: Report) -> bytes:
 
 
 def _growth(growth: Sequence[tuple[str, int]], top: float) -> Iterator[str]:
-    """Bytes over time, in steps: a file is there from the day it was added."""
+    """Bytes over time, in steps: a file is there from the day it was added. Two days at least."""
     yield _text(_MARGIN, top, "What is versioned now, by the day it was added", "head")
     top += 14
     bottom, left, right = top + _CHART, float(_MARGIN), float(_WIDTH - _MARGIN)
@@ -108,8 +112,7 @@ def _growth(growth: Sequence[tuple[str, int]], top: float) -> Iterator[str]:
     yield f'<polyline class="grown" points="{path}"/>'
     yield f'<line class="axis" x1="{_n(left)}" y1="{_n(bottom)}" x2="{_n(right)}" y2="{_n(bottom)}"/>'
     yield _text(left, bottom + 16, growth[0][0] or "?", "faint")
-    if len(growth) > 1:
-        yield _text(right, bottom + 16, growth[-1][0], "faint end")
+    yield _text(right, bottom + 16, growth[-1][0], "faint end")
 
 
 def _day(text: str) -> int:
@@ -121,7 +124,7 @@ def _day(text: str) -> int:
 
 def _bars(title: str, bars: Sequence[Bar], left: float, top: float, *, wide: bool = False) -> Iterator[str]:
     width = _WIDTH - 2 * _MARGIN if wide else _HALF
-    label, value = (400.0, 130.0) if wide else (140.0, 110.0)
+    label, value = (400.0, 160.0) if wide else (140.0, 110.0)
     most = max((bar.bytes for bar in bars), default=0) or 1
     yield _text(left, top, title, "head")
     for row, bar in enumerate(bars):
