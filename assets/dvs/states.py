@@ -19,6 +19,7 @@ from resources.remotes.ledger import Ledger
 from resources.storage import is_url
 from schemas.dvs.manifest import ORIGIN, Entry
 from schemas.oid import json_oid
+from schemas.paths import escaped
 
 if TYPE_CHECKING:
     from resources.dvs.repo import DvsRepo
@@ -96,7 +97,7 @@ def tree_state(rows: Sequence[StatusRow]) -> TreeState:
     first = sorted(rows, key=lambda row: (row.status in calm, row.path))[:SHOWN]
     described = [[row.path, str(row.status), row.oid, row.size, row.local, row.error and row.error.rule] for row in rows]
     return TreeState(
-        json_oid(described),
+        _digest(described),
         {str(kind): counts[str(kind)] for kind in FileStatus if counts[str(kind)] or kind is FileStatus.CURRENT},
         len(rows),
         sum(row.size or 0 for row in rows),
@@ -126,6 +127,13 @@ def remote_state(repo: DvsRepo, setting: RemoteSetting, entries: Any, held: Mapp
         min(times, default=None),
         max(times, default=None),
     )
+
+
+def _digest(described: list[list[Any]]) -> str:
+    try:
+        return json_oid(described)
+    except UnicodeEncodeError:  # names that are not Unicode
+        return json_oid([[escaped(row[0]), *row[1:]] for row in described])
 
 
 def shown_place(url: str) -> str:

@@ -58,7 +58,16 @@ def text_findings(storage: Storage, root: str) -> list[Finding]:
 
 def findings_of(root: str, text: Text) -> list[Finding]:
     """Every finding of a text that was read."""
-    return [*text.problems, *_weak(root, text), *_paths(root, text), *_drift(root, text)]
+    made = [*text.problems, *_weak(root, text), *_paths(root, text), *_drift(root, text)]
+    return [_sayable(finding) for finding in made]
+
+
+def _sayable(finding: Finding) -> Finding:
+    """The finding with a path that any report can hold: names on disk need not be Unicode."""
+    path, message = finding.path.encode("utf-8", "replace"), finding.message.encode("utf-8", "replace")
+    if path.decode() == finding.path and message.decode() == finding.message:
+        return finding
+    return replace(finding, path=escaped(finding.path), message=escaped(finding.message))
 
 
 def repairs(storage: Storage, root: str, findings: Sequence[Finding]) -> list[Change]:

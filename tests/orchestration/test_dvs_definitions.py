@@ -296,9 +296,27 @@ class TestStates:
     def test_a_repository_that_cannot_be_read_is_said_and_reports_nothing(self, data: Path, instance: dg.DagsterInstance) -> None:
         put(data, ".dvs/config.toml", "[remotes")
         daemon = Daemon(data, instance)
+        assert daemon.tick() == ["manifest_matches_sidecars"]
+        daemon.cursor = None
         assert daemon.tick() == []
         assert daemon.skipped is not None
         assert daemon.skipped.startswith("root: ")
+
+    def test_a_manifest_that_cannot_be_read_fails_its_check_by_itself(self, data: Path, instance: dg.DagsterInstance) -> None:
+        daemon = Daemon(data, instance)
+        daemon.tick()
+        put(data, "dvs.lock", "{")
+        assert daemon.tick() == ["manifest_matches_sidecars"]
+        assert not last_check(instance, "manifest_matches_sidecars").passed
+
+    def test_names_that_are_not_unicode_are_shown_as_escapes(self, data: Path, instance: dg.DagsterInstance) -> None:
+        sidecar = next(path for path in data.glob("big.bin.dvs*"))
+        target = os.fsencode(data) + b"/b\xffd" + os.fsencode(sidecar.name.removeprefix("big.bin"))
+        with open(target, "wb") as written:
+            written.write(sidecar.read_bytes())
+        assert "dvs/root/working_tree" in Daemon(data, instance).tick()
+        listed = {row["file"]: row["status"] for row in rows(shown(instance, TREE)["files"])}
+        assert listed["b\\udcffd"] == "error"
 
 
 class TestRemotes:

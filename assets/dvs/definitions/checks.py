@@ -24,6 +24,7 @@ from resources.dvs.findings import DRIFT
 from resources.dvs.scrub import MISSING, scrub
 from schemas.dvs.manifest import FILE as MANIFEST
 from schemas.ids import escape_name
+from schemas.paths import escaped
 
 if TYPE_CHECKING:
     from assets.dvs.states import States
@@ -129,7 +130,7 @@ def intact_verdict(states: "States") -> Verdict:
         later = f", {standing.never:,} not yet" if standing.never else ""
         return Verdict(True, f"{_counted(standing.proved, 'object')} read back whole{later}", metadata)
     records = [
-        dg.TableRecord({"oid": oid, "result": one.result, "file": states.named.get(oid, "")})
+        dg.TableRecord({"oid": oid, "result": one.result, "file": escaped(states.named.get(oid, ""))})
         for oid, one in sorted(bad.items())[:SHOWN]
     ]
     columns = [dg.TableColumn(name) for name in ("oid", "result", "file")]
@@ -151,7 +152,7 @@ def synced_verdict(states: "States") -> Verdict:
     if not rows:
         alone = "every file is recorded; no remote is set, so the storage alone holds the objects"
         return Verdict(True, "nothing is in one place only" if states.remotes else alone, metadata)
-    records = [dg.TableRecord({"file": path, "problem": problem}) for path, problem in rows[:SHOWN]]
+    records = [dg.TableRecord({"file": escaped(path), "problem": problem}) for path, problem in rows[:SHOWN]]
     columns = [dg.TableColumn(name) for name in ("file", "problem")]
     metadata["list"] = dg.MetadataValue.table(records, schema=dg.TableSchema(columns))
     parts = [f"{_counted(len(unsynced), 'file')} changed since added"] if unsynced else []
@@ -159,11 +160,14 @@ def synced_verdict(states: "States") -> Verdict:
     return Verdict(False, ", ".join(parts), metadata, dg.AssetCheckSeverity.WARN)
 
 
-def known_verdicts(session: BuildSession, store: Store, states: "States") -> Mapping[str, Verdict]:
-    """The verdicts that need no object to be read. `objects_intact` is among them once anything was read back."""
-    made = {MANIFEST_CHECK: check_manifest(session, store), SYNCED_CHECK: synced_verdict(states)}
-    if states.standing.proved or states.standing.bad:
-        made[INTACT_CHECK] = intact_verdict(states)
+def known_verdicts(session: BuildSession, store: Store, states: "States | None") -> Mapping[str, Verdict]:
+    """The verdicts that need no object to be read: `objects_intact` is among them once anything was read back, and only the one
+    about the text where the repository could not be looked at (None)."""
+    made = {MANIFEST_CHECK: check_manifest(session, store)}
+    if states is not None:
+        made[SYNCED_CHECK] = synced_verdict(states)
+        if states.standing.proved or states.standing.bad:
+            made[INTACT_CHECK] = intact_verdict(states)
     return made
 
 

@@ -19,6 +19,7 @@ from assets.engine.definitions.keys import group_of, owners_of, source_key
 from assets.engine.model import Ref, Store
 from resources.dvs.sync import age_text
 from schemas.ids import escape_name
+from schemas.paths import escaped
 
 if TYPE_CHECKING:
     from assets.dvs.states import RemoteState, States, TreeState
@@ -137,7 +138,7 @@ def _tree_metadata(tree: TreeState) -> Mapping[str, Any]:
     records = [
         dg.TableRecord(
             {
-                "file": row.path,
+                "file": escaped(row.path),
                 "status": str(row.status),
                 "bytes": row.size,
                 "kept here": row.local,
@@ -157,7 +158,7 @@ def _tree_metadata(tree: TreeState) -> Mapping[str, Any]:
 
 def _remote_metadata(remote: RemoteState) -> Mapping[str, Any]:
     columns = [dg.TableColumn("file"), dg.TableColumn("bytes", "int"), dg.TableColumn("oid")]
-    lacking = [dg.TableRecord({"file": entry.path, "bytes": entry.bytes, "oid": entry.oid}) for entry in remote.lacking]
+    lacking = [dg.TableRecord({"file": escaped(entry.path), "bytes": entry.bytes, "oid": entry.oid}) for entry in remote.lacking]
     metadata: dict[str, Any] = {
         "place": remote.place,
         "objects": remote.objects,

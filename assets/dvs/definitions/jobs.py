@@ -22,6 +22,7 @@ from resources.dvs.gc import Options, carry_out, make_plan
 from resources.dvs.scrub import scrub
 from resources.dvs.sync import pull, push, resolved_remotes
 from schemas.errors import HeadwaterError
+from schemas.paths import escaped
 
 if TYPE_CHECKING:
     from resources.dvs.repo import DvsRepo
@@ -118,7 +119,7 @@ def read_back(context: dg.OpExecutionContext, config: ScrubConfig, defined: Coll
         for proof in scrub(repo, seconds=60 * config.minutes):
             results[proof.result] += 1
             if proof.result != "ok":
-                context.log.error(f"{proof.result}: {proof.oid}, of {', '.join(proof.paths[:3])}")
+                context.log.error(f"{proof.result}: {proof.oid}, of {', '.join(map(escaped, proof.paths[:3]))}")
         verdict = intact_verdict(look(repo))
         anchor = anchor_of(store, session.engine.kinds[store.kind])
         context.instance.report_runless_asset_event(
@@ -266,7 +267,7 @@ def _expect_remote(repo: "DvsRepo", remote: str | None) -> None:
 def _transferred(context: dg.OpExecutionContext, report: "Report") -> Mapping[str, Any]:
     for row in report.rows:
         if row.error is not None:
-            context.log.error(f"{row.path}: {row.error}")
+            context.log.error(f"{escaped(row.path)}: {row.error}")
     if report.failed:
         bad = [row for row in report.rows if row.error is not None]
         raise HeadwaterError(f"{len(bad):,} of {len(report.rows):,} files: {bad[0].error}", rule="dvs-io-error")

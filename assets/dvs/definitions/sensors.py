@@ -15,7 +15,7 @@ import dagster as dg
 from assets.dvs.definitions.checks import known_verdicts
 from assets.dvs.definitions.external import observed, opened
 from assets.dvs.definitions.jobs import KIND
-from assets.dvs.states import look
+from assets.dvs.states import States, look
 from assets.engine.definitions.additions import news
 from assets.engine.definitions.checks import anchor_of, changed
 from assets.engine.definitions.events import sources_of
@@ -170,10 +170,14 @@ def _news(
         anchor = anchor_of(store, session.engine.kinds[store.kind])
         if defined is not None and anchor not in defined:
             continue
+        states: States | None = None
         try:
             with opened(session, store) as repo:
                 states = look(repo)
             events += news(session, context.instance, observed(store, states), defined)
+        except (HeadwaterError, OSError) as error:
+            problems.append(f"{store.name}: {_plain(error)}")
+        try:
             events += changed(context.instance, anchor, known_verdicts(session, store, states))
         except (HeadwaterError, OSError) as error:
             problems.append(f"{store.name}: {_plain(error)}")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 from resources.dvs.findings import repairs, text_findings
 from resources.storage import open_storage
+from schemas.canonical import canonical_json
 from schemas.dvs.manifest import Entry, Manifest, read_manifest, write_manifest
 
 ONE, TWO = "blake3:" + "1" * 64, "blake3:" + "ab" * 32
@@ -110,3 +112,11 @@ def test_many_drifting_files_are_not_named_one_by_one(tmp_path: Path) -> None:
     found = repository(tmp_path, {}, {f"f{number:04}": ONE for number in range(1203)})
     assert len(found) == 1001
     assert "203 more" in found[-1][2] or any("203 more" in message for _, _, message in found)
+
+
+def test_names_that_are_not_unicode_are_said_in_a_way_that_any_report_can_hold(tmp_path: Path) -> None:
+    (tmp_path / "r").mkdir()
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/r/b\xff.dvs")).write_text(sidecar(), encoding="utf-8")
+    found = repository(tmp_path, {}, {})
+    assert [(rule, path) for rule, path, _ in found] == [("dvs-sidecar", "r/b\\udcff.dvs")]
+    assert canonical_json([list(row) for row in found])
