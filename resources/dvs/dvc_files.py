@@ -23,7 +23,7 @@ DIR: Final = ".dir"
 """How the MD5 of a folder ends: that of the list of its files."""
 MD5: Final = re.compile(r"[0-9a-f]{32}\Z")
 TEXT_BYTES: Final = 64 * MIB
-LISTED: Final = Limits(size=512 * MIB, depth=8, values=20_000_000)
+LISTED: Final = Limits(size=128 * MIB, depth=8, values=8_000_000)
 _PART: Final = 256 << 10
 _STAGE: Final = re.compile(rb"^  \S", re.MULTILINE)
 _VARIABLE: Final = re.compile(r"\$\{[^}]*\}")
@@ -125,7 +125,7 @@ def _uncached(folder: Path) -> _Uncached:
     path = folder / STAGES
     if not path.is_file():
         return made
-    value = yaml_text.read(path.read_bytes(), str(path)).value
+    value = yaml_text.read(_beginning(path), str(path)).value
     stages = value.get("stages") if isinstance(value, dict) else None
     for name, stage in (stages if isinstance(stages, dict) else {}).items():
         body = stage.get("do", stage) if isinstance(stage, dict) else {}
@@ -148,7 +148,7 @@ def object_folders(own: Path) -> Iterator[Path]:
     for name in ("config", "config.local"):
         parser = configparser.ConfigParser(interpolation=None, strict=False)
         try:
-            parser.read_string((own / name).read_text("utf-8"))
+            parser.read_string(_beginning(own / name).decode("utf-8"))
         except (OSError, UnicodeDecodeError, configparser.Error):
             continue
         for section in parser.sections():
@@ -160,6 +160,12 @@ def object_folders(own: Path) -> Iterator[Path]:
                 remotes.append(own / Path(values["url"]).expanduser())
     yield cache
     yield from remotes
+
+
+def _beginning(path: Path) -> bytes:
+    """A file that is small, and of a larger one as much as makes it refused."""
+    with path.open("rb") as file:
+        return file.read(2 * MIB)
 
 
 def as_list(value: Any) -> list[Any]:

@@ -19,9 +19,13 @@ from resources.dvs.add import local_root
 from resources.dvs.carry import scratch_file
 from resources.dvs.fetching import Limits, check_url, fetch, shown_url
 from resources.dvs.foreign import Both
+from resources.dvs.ignore import Ignored
 from resources.dvs.incoming import Arrival, OnConflict, Plan, needs_writing, plan, told, under, write
+from resources.dvs.repo import CLONE
 from resources.dvs.results import Outcome, Report, Row
+from resources.dvs.working import NEVER_ENTERED
 from resources.packed import SMALL
+from resources.storage.leftovers import is_leftover
 from schemas.document import Value
 from schemas.dvs.oids import oid_of_stream, read_oid
 from schemas.dvs.sidecar import Sidecar, SidecarFormat
@@ -90,7 +94,7 @@ def import_url(
         raise UsageError("the file lies in this repository", rule="usage", fix="track it with `headwater dvs add`")
     wanted_digest = _digest(expect)
     bring = _Bring(repo, limits or Limits(), wanted_digest, message or f"imported from {_shown(url)}", keep_query, watch)
-    listed = list(_listed(url, check_path(path, portable=False), bring.limits, repo.local / "source"))
+    listed = list(_listed(url, check_path(path, portable=False), bring.limits, repo))
     if wanted_digest is not None and (len(listed) != 1 or listed[0].path != path):
         raise UsageError(
             "one digest cannot be that of a folder's files", rule="usage", fix="leave --expect away, or name one file"
@@ -130,50 +134,71 @@ def name_of(url: str) -> str:
 # what is there
 
 
-def _listed(url: str, path: str, limits: Limits, state: Path) -> Iterator[Wanted]:
-    """The files at a URL: one at a web server, any number in a bucket or at a path. `state` is for what reading one leaves."""
+def _listed(url: str, path: str, limits: Limits, repo: DvsRepo) -> Iterator[Wanted]:
+    """The files at a URL: one at a web server, any number in a bucket or at a path."""
     scheme = urlsplit(url).scheme if "://" in url else ""
-    if scheme in ("http", "https"):
+    if scheme in ("", "file"):
+        found = _on_disk(Path(url if scheme == "" else unquote(urlsplit(url).path)).expanduser(), path)
+    elif scheme in ("s3", "memory"):
+        found = _in_bucket(url, path, repo.local / "source")
+    else:
         check_url(url, limits)
         yield Wanted(path, url)
         return
-    if scheme not in ("", "s3", "file", "memory"):
-        check_url(url, limits)
-    from resources.storage import open_storage
-
-    above, _, name = url.rstrip("/").rpartition("/")
-    if scheme and not urlsplit(url).path.strip("/"):
-        above, name = url, ""
-    if scheme == "":
-        full = Path(url).expanduser().absolute()
-        above, name = str(full.parent), full.name
-    storage = open_storage(above if scheme else Path(above), state=state)
-    top = storage.local_root
-    recorded = url if scheme in ("s3", "memory") else None
-    stat = storage.stat(name) if name and not url.endswith("/") else None
-    if stat is not None:
-        if stat.size > limits.max_bytes:
-            raise _large(url, limits)
-        yield Wanted(path, recorded, stat.size, stat.version, partial(storage.open, name), top and top / name)
-        return
-    found = False
-    for one in storage.scan(name):
-        found = True
-        inside = one.path[len(name) + 1 :] if name else one.path
-        if one.size > limits.max_bytes:
+    ignored = Ignored(repo)
+    any_file = False
+    for one in found:
+        if one.path != path and ignored.own(one.path.rpartition("/")[2]):
+            continue  # text of another repository
+        any_file = True
+        if (one.size or 0) > limits.max_bytes:
             raise _large(one.path, limits)
-        yield Wanted(
-            under(path, inside),
-            None if recorded is None else f"{recorded.rstrip('/')}/{inside}",
-            one.size,
-            one.version,
-            partial(storage.open, one.path),
-            top and top / one.path,
-        )
-    if not found:
+        yield one
+    if not any_file:
         raise HeadwaterError(
             "there is no such file or folder", rule="dvs-file-not-found", path=_shown(url), fix="check the spelling"
         )
+
+
+def _on_disk(full: Path, path: str) -> Iterator[Wanted]:
+    """A file of this machine, or those below a folder. Links in it are not followed, and nothing is tidied up there."""
+    full = Path(os.path.realpath(full))
+    if full.is_file():
+        yield Wanted(path, None, full.stat().st_size, None, partial(_open, full), full)
+        return
+    for above, folders, names in os.walk(full, onerror=_raise):
+        folders[:] = sorted(name for name in folders if name not in NEVER_ENTERED and name != CLONE)
+        for name in sorted(names):
+            file = Path(above) / name
+            if not is_leftover(name) and not file.is_symlink() and file.is_file():
+                target = under(path, file.relative_to(full).as_posix())
+                yield Wanted(target, None, file.stat().st_size, None, partial(_open, file), file)
+
+
+def _open(path: Path) -> BinaryIO:
+    return path.open("rb")
+
+
+def _raise(error: OSError) -> None:
+    if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        raise error
+
+
+def _in_bucket(url: str, path: str, state: Path) -> Iterator[Wanted]:
+    """An object of a bucket, or those below a prefix. `state` is for what reading leaves."""
+    from resources.storage import open_storage
+
+    above, _, name = url.rstrip("/").rpartition("/")
+    if not urlsplit(url).path.strip("/"):
+        above, name = url, ""
+    storage = open_storage(above, state=state)
+    stat = storage.stat(name) if name and not url.endswith("/") else None
+    if stat is not None:
+        yield Wanted(path, url, stat.size, stat.version, partial(storage.open, name))
+        return
+    for one in storage.scan(name):
+        inside = one.path[len(name) + 1 :] if name else one.path
+        yield Wanted(under(path, inside), f"{url.rstrip('/')}/{inside}", one.size, one.version, partial(storage.open, one.path))
 
 
 # bringing it

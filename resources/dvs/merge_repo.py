@@ -6,6 +6,8 @@ source lacks keeps all of it from being written. Nothing of the source changes.
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,9 +39,14 @@ if TYPE_CHECKING:
 
 
 def open_source(repo: DvsRepo, folder: Path) -> DvsRepo:
-    """The repository in another folder, read only. Raises UsageError where there is none, or where it is `repo` itself."""
+    """The repository in another folder, to be read: not even a folder for our own state is made there.
+
+    Raises UsageError where there is none, or where it is `repo` itself.
+    """
     from resources.dvs.opening import open_repo
-    from resources.workspace import open_workspace
+    from resources.dvs.repo import DvsRepo
+    from resources.storage.local import LocalStorage
+    from resources.workspace import STATE, find_root, is_plain, open_workspace
 
     full = check_source(folder)
     if repo.folder is not None and same_folder(full, repo.folder):
@@ -52,11 +59,16 @@ def open_source(repo: DvsRepo, folder: Path) -> DvsRepo:
             rule="dvs-not-initialized",
             fix="name the folder that holds dvs.toml, dvs.yaml or dvs.json",
         )
-    workspace = open_workspace(full)
-    top = workspace.root.local_root
-    assert top is not None
-    inside = full.relative_to(top.resolve()).as_posix()
-    return open_repo(workspace, "" if inside == "." else inside, actor=repo.actor)
+    root = find_root(full)
+    if (root / STATE).is_dir() or is_plain(full):
+        # It is in use with this program: what a killed command has left there must be known to be left alone.
+        workspace = open_workspace(full)
+        top = workspace.root.local_root
+        assert top is not None
+        inside = full.relative_to(top.resolve()).as_posix()
+        return open_repo(workspace, "" if inside == "." else inside, actor=repo.actor)
+    local = repo.local / "sources" / hashlib.sha256(os.fsencode(full)).hexdigest()[:24]
+    return DvsRepo(LocalStorage(full, state=local / "state"), "", local, actor=repo.actor)
 
 
 def merge_repo(

@@ -230,6 +230,14 @@ class TestMergeRepo:
         assert run("dvs", "merge-repo", "../source", "-m", "one project now").code == 0
         assert audited(root.parent / "store")[-1]["reason"] == "one project now"
 
+    def test_a_source_that_was_never_used_here_stays_free_of_our_state(self, root: Path, tmp_path: Path, run: Run) -> None:
+        put(tmp_path, "plain/dvs.toml", f'storage_dir = "{tmp_path}/source-store"\n')
+        put(tmp_path, "plain/a.csv.dvs", (tmp_path / "source/a.csv.dvs").read_text())
+        git(tmp_path / "plain", "init")
+        before = sorted(path for path in (tmp_path / "plain").rglob("*") if ".git" not in path.parts)
+        assert outcomes(run("dvs", "merge-repo", "../plain", "--json")) == {"a.csv": "merged"}
+        assert sorted(path for path in (tmp_path / "plain").rglob("*") if ".git" not in path.parts) == before
+
     def test_from_a_bucket_and_into_one(
         self, root: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, s3_url: str
     ) -> None:

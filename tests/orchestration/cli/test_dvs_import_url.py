@@ -211,6 +211,12 @@ def test_what_is_not_allowed(root: Path, site: Web, run: Run) -> None:
 def test_a_path_and_a_folder_of_this_machine(root: Path, tmp_path: Path, run: Run) -> None:
     put(tmp_path, "outside/big.bin", BIG)
     put(tmp_path, "outside/sub/a.csv", "1")
+    put(tmp_path, "outside/sub/a.csv.dvs", "{}")
+    put(tmp_path, "outside/.git/config", "")
+    (tmp_path / "outside/link").symlink_to("/etc/passwd")
+    # What a set that waits to be completed has staged there is somebody else's.
+    put(tmp_path, "outside/.a.csv.00000000-999999-1.hwtmp", "staged")
+    os.utime(tmp_path / "outside/.a.csv.00000000-999999-1.hwtmp", (0, 0))
     before = tree(tmp_path / "outside")
     assert outcomes(run("dvs", "import-url", "../outside/big.bin", "--json")) == {"big.bin": "imported"}
     ran = run("dvs", "import-url", str(tmp_path / "outside"), "got", "--json")
