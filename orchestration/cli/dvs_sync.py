@@ -58,6 +58,7 @@ def push(
             dry_run=dry_run,
             every_row=app.json,
             progress=bar.advance,
+            meter=bar,
         )
         bar.close()
         return show_report(app, report)
@@ -76,7 +77,7 @@ def pull(app: App, paths: tuple[str, ...], remote: str | None, batch: bool, dry_
 
     with opened_repo(app, store) as repo, app.progress("pulling") as bar:
         asked = given_paths(app, repo, paths, batch=batch)
-        report = run(repo, asked, remote=named_remote(app, remote), dry_run=dry_run, progress=bar.advance)
+        report = run(repo, asked, remote=named_remote(app, remote), dry_run=dry_run, progress=bar.advance, meter=bar)
         bar.close()
         return show_report(app, report)
 
@@ -91,6 +92,6 @@ def sync(app: App, remote: str | None, dry_run: bool, store: str | None) -> int:
     from resources.dvs.sync import sync as run
 
     with opened_repo(app, store) as repo, app.progress("syncing") as bar:
-        reports = run(repo, remote=named_remote(app, remote), dry_run=dry_run, progress=bar.advance)
+        reports = run(repo, remote=named_remote(app, remote), dry_run=dry_run, progress=bar.advance, meter=bar)
         bar.close()
         return max(show_report(app, report) for report in reports)

@@ -7,8 +7,11 @@ printed above it (one per finished artifact, questions) leave torn bars behind.
 from __future__ import annotations
 
 import shutil
+import threading
 import time
 from typing import TextIO
+
+from orchestration.cli.words import size as size_text
 
 APPEARS_AFTER = 1.0
 _REDRAW_EVERY = 0.1
@@ -16,7 +19,10 @@ _WIDTH = 24
 
 
 class Bar:
-    """Progress through `total` things (None: unknown). Call from one thread."""
+    """Progress through `total` things (None: unknown), and through the bytes they have where somebody says how many.
+
+    Call from one thread, `moved` from any.
+    """
 
     def __init__(self, label: str, total: int | None, stream: TextIO, *, shown: bool, color: bool) -> None:
         self.label = label
@@ -30,6 +36,22 @@ class Bar:
         self._started = time.monotonic()
         self._drawn_at = 0.0
         self._visible = False
+        self._size = 0
+        self._moved = 0
+        self._moving_since = 0.0
+        self._lock = threading.RLock()
+
+    def expect(self, objects: int, size: int) -> None:
+        """So many more things, of so many bytes together, are to come: from here on rate and time left are shown."""
+        self.total = (self.total or 0) + objects
+        self._size += size
+        self._moving_since = self._moving_since or time.monotonic()
+
+    def moved(self, size: int) -> None:
+        """So many bytes more have moved."""
+        with self._lock:
+            self._moved += size
+            self.show(self._text)
 
     def advance(self, text: str = "", by: int = 1) -> None:
         """`by` more things are done."""
@@ -41,6 +63,10 @@ class Bar:
 
         `at_once` draws without waiting, before a step that is known to be long and cannot report.
         """
+        with self._lock:
+            self._show(text, fraction, at_once)
+
+    def _show(self, text: str, fraction: float | None, at_once: bool) -> None:
         self._text = text
         self._fraction = min(1.0, max(0.0, fraction or 0.0))
         now = time.monotonic()
@@ -63,12 +89,13 @@ class Bar:
 
     def _draw(self) -> None:
         if self.total:
-            share = min(1.0, (self.done + self._fraction) / self.total)
+            # What is sent again counts again, so that more than all may have moved.
+            share = min(1.0, self._moved / self._size if self._size else (self.done + self._fraction) / self.total)
             full = round(share * _WIDTH)
             body = "█" * full + "░" * (_WIDTH - full)
             if (getattr(self._stream, "encoding", None) or "").lower().replace("-", "") != "utf8":
                 body = "#" * full + "." * (_WIDTH - full)
-            head = f"{self.label} {body} {self.done:,}/{self.total:,} "
+            head = f"{self.label} {body} {self.done:,}/{self.total:,} {self._rate()}"
         else:
             head = f"{self.label} {self.done:,} " if self.done else f"{self.label} "
         room = shutil.get_terminal_size().columns - len(head) - 1
@@ -77,3 +104,20 @@ class Bar:
         self._stream.write("\r\x1b[2K" + line)
         self._stream.flush()
         self._visible = True
+
+    def _rate(self) -> str:
+        """Bytes per second and the time that is left at that rate; nothing before it can be told."""
+        took = time.monotonic() - self._moving_since
+        if not self._size or not self._moved or took <= 0:
+            return ""
+        rate = self._moved / took
+        left = max(0.0, self._size - self._moved) / rate
+        return f"{size_text(round(rate))}/s, {_left(left)} left "
+
+
+def _left(seconds: float) -> str:
+    """`40 s`, `3 min`, `2 h`."""
+    for step, unit in ((5400.0, 3600.0), (90.0, 60.0)):
+        if seconds >= step:
+            return f"{seconds / unit:.0f} {'h' if unit == 3600.0 else 'min'}"
+    return f"{seconds:.0f} s"

@@ -24,7 +24,7 @@ from schemas.oid import bytes_oid
 if TYPE_CHECKING:
     from resources.dvs.repo import DvsRepo
     from resources.packed import PackedObjects
-    from resources.remotes.base import Remote
+    from resources.remotes.base import Meter, Remote
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +131,7 @@ def push(
     dry_run: bool = False,
     every_row: bool = True,
     progress: Callable[[str], None] | None = None,
+    meter: Meter | None = None,
 ) -> Report:
     """Bring what the manifest names to its remotes, from the storage or the cache. One row per path.
 
@@ -149,7 +150,7 @@ def push(
     for setting, listed in _by_remote(repo, entries, remote):
         opened = open_remote(repo, setting)
         try:
-            made, identity = _push_to(repo, opened, listed, recheck=recheck, dry_run=dry_run, progress=progress)
+            made, identity = _push_to(repo, opened, listed, recheck=recheck, dry_run=dry_run, progress=progress, meter=meter)
         finally:
             opened.close()
         rows += made
@@ -199,6 +200,7 @@ def _push_to(
     recheck: bool,
     dry_run: bool,
     progress: Callable[[str], None] | None,
+    meter: Meter | None,
 ) -> tuple[list[Row], str | None]:
     """The rows, and the identity of the remote."""
     ledger = Ledger(repo.local / "ledger.db")
@@ -228,11 +230,18 @@ def _push_to(
             else:
                 errors[oid] = error
 
+        _watch(remote, meter, [sizes[oid] for oid in sources])
         remote.put(sources, sizes, done)
     if identity is not None and not dry_run and (arrived or here):
         ledger.prove(identity, remote.url, arrived | here)
     moved = set(sources) if dry_run else arrived
     return [_row(entry, moved, errors) for entry in entries], identity
+
+
+def _watch(remote: Remote, meter: Meter | None, sizes: Sequence[int]) -> None:
+    if meter is not None:
+        meter.expect(len(sizes), sum(sizes))
+        remote.moved = meter.moved
 
 
 def _sources(repo: DvsRepo, oids: set[str]) -> dict[str, PackedObjects]:
@@ -252,6 +261,7 @@ def pull(
     remote: str | None = None,
     dry_run: bool = False,
     progress: Callable[[str], None] | None = None,
+    meter: Meter | None = None,
 ) -> Report:
     """Bring what the manifest names into this clone's cache, unless storage or cache hold it already. One row per path."""
     entries, rows = _chosen(repo, paths)
@@ -262,7 +272,7 @@ def pull(
     for setting, listed in _by_remote(repo, lacking, remote) if lacking else ():
         opened = open_remote(repo, setting)
         try:
-            rows += _pull_from(repo, opened, listed, dry_run=dry_run, progress=progress)
+            rows += _pull_from(repo, opened, listed, dry_run=dry_run, progress=progress, meter=meter)
         finally:
             opened.close()
     report.add(rows)
@@ -295,7 +305,13 @@ def _holds(repo: DvsRepo, option: str | None) -> Callable[[str, set[str]], set[s
 
 
 def _pull_from(
-    repo: DvsRepo, remote: Remote, entries: Sequence[Entry], *, dry_run: bool, progress: Callable[[str], None] | None
+    repo: DvsRepo,
+    remote: Remote,
+    entries: Sequence[Entry],
+    *,
+    dry_run: bool,
+    progress: Callable[[str], None] | None,
+    meter: Meter | None,
 ) -> list[Row]:
     sizes = {entry.oid: entry.bytes for entry in entries}
     errors: dict[str, HeadwaterError] = {}
@@ -313,6 +329,7 @@ def _pull_from(
             else:
                 errors[oid] = error
 
+        _watch(remote, meter, list(sizes.values()))
         remote.fetch(sizes, sizes, repo.cache, done)
         identity = remote.identity(make=False)
         ledger = Ledger(repo.local / "ledger.db")
@@ -339,12 +356,13 @@ def sync(
     remote: str | None = None,
     dry_run: bool = False,
     progress: Callable[[str], None] | None = None,
+    meter: Meter | None = None,
 ) -> list[Report]:
     """Pull, put into the working tree what is missing there, push. Files with changes are left alone; each step's report."""
     from resources.dvs.restore import Wanted, restore
     from resources.dvs.working import scan
 
-    reports = [pull(repo, remote=remote, dry_run=dry_run, progress=progress)]
+    reports = [pull(repo, remote=remote, dry_run=dry_run, progress=progress, meter=meter)]
     actual = {file.path: file.actual for file in scan(repo).files}
     absent = [
         Wanted(entry.path, entry.oid, entry.bytes) for entry in repo.manifest().entries.values() if actual.get(entry.path) is None
@@ -352,7 +370,7 @@ def sync(
     reports.append(
         restore(repo, sorted(absent, key=lambda one: one.path), actual, "materialize", dry_run=dry_run, progress=progress)
     )
-    reports.append(push(repo, remote=remote, dry_run=dry_run, progress=progress))
+    reports.append(push(repo, remote=remote, dry_run=dry_run, progress=progress, meter=meter))
     return reports
 
 

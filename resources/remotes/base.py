@@ -15,11 +15,29 @@ Done = Callable[[str, HeadwaterError | None], None]
 """Called for each object when it is there, or with what kept it from getting there. From one thread."""
 
 
+class Meter(Protocol):
+    """Whoever wants to see how a transfer comes on."""
+
+    def expect(self, objects: int, size: int) -> None:
+        """So many more objects, of so many bytes together, are going to move."""
+        ...
+
+    def moved(self, size: int) -> None:
+        """So many bytes more have moved. From any thread; what is sent again counts again."""
+        ...
+
+
+def unmeasured(_size: int) -> None:
+    """For transfers that nobody watches."""
+
+
 class Remote(Protocol):
     """Objects somewhere else. Every object is verified before it becomes visible at either end."""
 
     url: str
     """Where it is, without credentials."""
+    moved: Callable[[int], None]
+    """Called with the bytes of objects as they move, from any thread."""
 
     def close(self) -> None:
         """Let go of connections and open files."""

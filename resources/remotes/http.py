@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -22,6 +22,7 @@ from urllib3.exceptions import HTTPError
 
 from resources.locks import file_lock
 from resources.packed import SMALL, PackedObjects
+from resources.remotes.base import unmeasured
 from resources.remotes.credentials import check_server_url
 from resources.remotes.retries import again, as_error
 from resources.server.frames import END, MEDIA_TYPE, FrameReader, Head
@@ -56,7 +57,8 @@ class HttpRemote:
     """The object server at `url` (`https://host[:port][/prefix]`). `scratch` is a local folder for what is on its way.
 
     Raises UsageError for a URL that holds credentials, a query or a fragment, and for plain http to another machine unless the
-    environment sets HEADWATER_ALLOW_HTTP=1: a token would be readable on the way.
+    environment sets HEADWATER_ALLOW_HTTP=1: a token would be readable on the way. Raises HeadwaterError (rule `token-malformed`)
+    for a token that no header can hold.
     """
 
     def __init__(self, url: str, scratch: Path, *, token: str | None = None, workers: int = WORKERS) -> None:
@@ -65,9 +67,10 @@ class HttpRemote:
         self.url = url.rstrip("/")
         self.scratch = scratch
         self.workers = workers
+        self.moved: Callable[[int], None] = unmeasured
         self._host = f"{parts.scheme}://{parts.netloc}"
         self._prefix = parts.path.rstrip("/")
-        self._headers = {"user-agent": "headwater"} | ({"authorization": f"Bearer {token}"} if token else {})
+        self._headers = {"user-agent": "headwater"} | ({"authorization": f"Bearer {_sendable(token)}"} if token else {})
         self._pool = urllib3.PoolManager(
             num_pools=2,
             maxsize=workers,
@@ -112,20 +115,22 @@ class HttpRemote:
     def _record(self, answer: urllib3.BaseHTTPResponse) -> dict[str, Any]:
         try:
             record = json.loads(self._text(answer))
-        except ValueError:
+        except (ValueError, RecursionError):
             raise _strange(self.url, "its answer is no JSON") from None
         if not isinstance(record, dict):
             raise _strange(self.url, "its answer is no record")
         return record
 
     def _text(self, answer: urllib3.BaseHTTPResponse) -> bytes:
+        """The whole of a short answer. Raises HeadwaterError for a long one, Unavailable for one that does not end in time."""
         text = bytearray()
-        for block in self._blocks(answer):
+        for block in _timely(self._blocks(answer), _deadline(0)()):
             text += block
             if len(text) > _ANSWER_LIMIT:
                 raise _strange(self.url, "its answer is too long")
         return bytes(text)
 
+    @contextmanager
     def _answer(
         self,
         method: str,
@@ -134,8 +139,8 @@ class HttpRemote:
         body: bytes | Iterable[bytes] | None = None,
         headers: Mapping[str, str] | None = None,
         allowed: Sequence[int] = (200, 201, 206),
-    ) -> urllib3.BaseHTTPResponse:
-        """The answer to one request, its body not read yet. Raises Unavailable, FileNotFoundError, PermissionError,
+    ) -> Iterator[urllib3.BaseHTTPResponse]:
+        """The answer to one request while the block runs, its body not read yet. Raises Unavailable, FileNotFoundError,
         HeadwaterError."""
         try:
             answer = self._pool.request(
@@ -149,14 +154,22 @@ class HttpRemote:
             )
         except HTTPError as error:
             raise Unavailable(f"{self._host} cannot be reached: {_reason(error)}") from error
-        if answer.status in allowed:
-            return answer
         try:
-            said = _said(answer)
+            if answer.status not in allowed:
+                raise self._refusal(answer, self._said(answer))
+            yield answer
         finally:
-            answer.drain_conn()
+            # A connection whose answer was not read to its end is of no use, but the pool counts it until it has it back.
+            answer.close()
             answer.release_conn()
-        raise self._refusal(answer, said)
+
+    def _said(self, answer: urllib3.BaseHTTPResponse) -> tuple[str, str | None]:
+        """What an error answer says: its message and its fix."""
+        try:
+            record = json.loads(self._text(answer))
+            return str(record["error"])[:500], str(record["fix"])[:500] if record.get("fix") else None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, HeadwaterError):
+            return answer.reason or "no reason given", None
 
     def _refusal(self, answer: urllib3.BaseHTTPResponse, said: tuple[str, str | None]) -> Exception:
         message, fix = said
@@ -215,6 +228,7 @@ class HttpRemote:
             for oid in parts:
                 done(oid, as_error(_known(error, self.url), oid))
             return
+        self.moved(sum(map(len, parts.values())))
         for oid in parts:
             row = results.get(oid, {})
             refused = None if row.get("outcome") in ("stored", "present") else str(row.get("error") or "it was not taken")
@@ -230,8 +244,8 @@ class HttpRemote:
             headers = {"content-type": "application/octet-stream"}
             if size is not None:
                 headers["content-length"] = str(size)
-            with self._answer("PUT", path, body=_timely(blocks(), limit()), headers=headers) as answer:
-                answer.drain_conn()
+            with self._answer("PUT", path, body=self._counted(_timely(blocks(), limit())), headers=headers) as answer:
+                self._text(answer)
 
         again(send, oid)
 
@@ -243,7 +257,7 @@ class HttpRemote:
         for batch in _batches([oid for oid in wanted if sizes.get(oid, SMALL) < SMALL], sizes):
             self._fetch_small(batch, target, done)
         large = [oid for oid in wanted if sizes.get(oid, SMALL) >= SMALL]
-        self._beside(large, lambda oid: self._fetch_large(oid, target), done)
+        self._beside(large, lambda oid: self._fetch_large(oid, target, sizes.get(oid)), done)
 
     def _fetch_small(self, oids: list[str], target: PackedObjects, done: Done) -> None:
         errors: dict[str, HeadwaterError] = {}
@@ -274,7 +288,7 @@ class HttpRemote:
             reader = FrameReader()
             head: Head | None = None
             held = bytearray()
-            for block in _timely(self._blocks(answer), limit):
+            for block in self._counted(_timely(self._blocks(answer), limit)):
                 for event in reader.feed(block):
                     if isinstance(event, Head):
                         head, held = event, bytearray()
@@ -295,11 +309,14 @@ class HttpRemote:
             except HeadwaterError as error:
                 raise Unavailable(error.message) from error
 
-    def _fetch_large(self, oid: str, target: PackedObjects) -> None:
-        self._completed(oid, lambda partial: target.storage.add(target.files.path(oid), partial, oid=oid))
+    def _fetch_large(self, oid: str, target: PackedObjects, size: int | None) -> None:
+        self._completed(oid, lambda partial: target.storage.add(target.files.path(oid), partial, oid=oid), size)
 
-    def _completed(self, oid: str, arrived: Callable[[Path], object]) -> None:
-        """Fetch one object into a file that is kept when it breaks off, by the object's name: the next attempt finds it."""
+    def _completed(self, oid: str, arrived: Callable[[Path], object], size: int | None) -> None:
+        """Fetch one object into a file that is kept when it breaks off, by the object's name: the next attempt finds it.
+
+        Where its length is known a server that sends more is not listened to any longer.
+        """
         folder = self.scratch / "partial"
         folder.mkdir(parents=True, exist_ok=True)
         algorithm, digits = parse_oid(oid)
@@ -307,7 +324,7 @@ class HttpRemote:
         with file_lock(self.scratch / "locks", f"partial {oid}", timeout=86_400):
             for last in (False, True):
                 began = partial.exists()
-                again(lambda one: self._go_on(one, partial), oid, progress=lambda: _size(partial))
+                again(lambda one: self._go_on(one, partial, size), oid, progress=lambda: _size(partial))
                 try:
                     arrived(partial)
                 except HeadwaterError:
@@ -319,12 +336,11 @@ class HttpRemote:
                 break
             partial.unlink(missing_ok=True)
 
-    def _go_on(self, oid: str, partial: Path) -> None:
+    def _go_on(self, oid: str, partial: Path, size: int | None) -> None:
         have = _size(partial)
         headers = {"range": f"bytes={have}-", "if-range": f'"{oid}"'} if have else {}
         with self._answer("GET", _path(oid), headers=headers, allowed=(200, 206, 416)) as answer:
             if answer.status == 416:
-                answer.drain_conn()
                 return  # all of it is there; what it is worth, its hash says
             whole = int(answer.headers.get("content-length", "-1"))
             if have and answer.status != 206:
@@ -334,18 +350,27 @@ class HttpRemote:
                 raise _strange(self.url, "it sent another range than it was asked for")
             with partial.open("r+b" if have else "wb") as file:
                 file.seek(have)
-                for block in _timely(self._blocks(answer), _deadline(max(whole, 0))()):
+                for block in self._counted(_timely(self._blocks(answer), _deadline(max(whole, 0))())):
                     file.write(block)
                     start += len(block)
+                    if size is not None and start > size:
+                        partial.unlink()
+                        raise oid_mismatch(self.url, oid)
             if end is not None and start != end:
                 raise Unavailable(f"{self._host} broke off after {start:,} of {end:,} bytes")
 
     def _blocks(self, answer: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
         try:
-            while block := answer.read(_BLOCK):
+            # Not `read`, which waits until so many bytes have come: who drips them would never be found out.
+            while block := answer.read1(_BLOCK):
                 yield block
         except HTTPError as error:
             raise Unavailable(f"{self._host} broke off: {_reason(error)}") from error
+
+    def _counted(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
+        for block in blocks:
+            yield block
+            self.moved(len(block))
 
     def _beside(self, oids: list[str], move: Callable[[str], None], done: Done) -> None:
         if not oids:
@@ -359,8 +384,8 @@ class HttpRemote:
                     raise error
                 done(oid, None if error is None else as_error(error, oid))
 
-    def download(self, oid: str, target: Path) -> None:
-        """Copy one object to the new local file `target`, verified; what breaks off goes on where it stopped.
+    def download(self, oid: str, target: Path, size: int) -> None:
+        """Copy one object of `size` bytes to the new local file `target`, verified; what breaks off goes on where it stopped.
 
         Raises FileNotFoundError, HeadwaterError (rule `oid-mismatch`), OSError.
         """
@@ -370,7 +395,7 @@ class HttpRemote:
                 raise oid_mismatch(self.url, oid)
             partial.replace(target)
 
-        self._completed(oid, arrived)
+        self._completed(oid, arrived, size)
 
     def upload(self, oid: str, source: Path) -> None:
         """Keep a copy of a local file, which the server verifies."""
@@ -397,7 +422,7 @@ class HttpRemote:
             with self._answer(
                 "PUT", f"/actions/{fingerprint}", body=data, headers={"content-type": "application/json"}
             ) as answer:
-                answer.drain_conn()
+                self._text(answer)
 
         again(send, fingerprint)
 
@@ -420,6 +445,19 @@ def _file_blocks(path: Path) -> Iterator[bytes]:
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
+
+
+def _sendable(token: str) -> str:
+    """The token without white space around it, such as the line feed at the end of a file. What a header cannot hold is refused
+    here: the libraries below would show it in their messages."""
+    token = token.strip()
+    if not token or not all("!" <= character <= "~" for character in token):
+        raise HeadwaterError(
+            "the token of the object server holds characters that a token cannot have",
+            rule="token-malformed",
+            fix="copy it again, in one piece; `headwater dvs token create` makes one",
+        )
+    return token
 
 
 def _path(oid: str) -> str:
@@ -451,18 +489,6 @@ def _timely(blocks: Iterable[bytes], until: float) -> Iterator[bytes]:
         yield block
         if time.monotonic() > until:
             raise Unavailable("the transfer is too slow")
-
-
-def _said(answer: urllib3.BaseHTTPResponse) -> tuple[str, str | None]:
-    """What an error answer says: its message and its fix."""
-    text = b""
-    with suppress(HTTPError):
-        text = answer.read(1 << 16)
-    try:
-        record = json.loads(text)
-        return str(record["error"])[:500], str(record["fix"]) if record.get("fix") else None
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return answer.reason or "no reason given", None
 
 
 def _retry_after(answer: urllib3.BaseHTTPResponse) -> float | None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from resources.packed import SMALL, PackedObjects
+from resources.remotes.base import unmeasured
 from resources.remotes.mark import make_mark, read_mark
 from resources.remotes.retries import again, as_error
 from schemas.errors import HeadwaterError
@@ -36,6 +37,7 @@ class StoreRemote:
         self.scratch = scratch
         self.storage = open_storage(url, state=scratch / "state", sharing=sharing)
         self.objects = PackedObjects(self.storage, scratch / "packs")
+        self.moved: Callable[[int], None] = unmeasured
 
     def close(self) -> None:
         """Let go of open packs."""
@@ -56,14 +58,14 @@ class StoreRemote:
         """
         small = sorted(oid for oid in sources if sizes.get(oid, SMALL) < SMALL)
         large = sorted(oid for oid in sources if sizes.get(oid, SMALL) >= SMALL)
-        copy_small(sources, small, self.objects, done)
+        copy_small(sources, small, self.objects, done, self.moved)
         self._beside(large, lambda oid: self._send(oid, sources[oid]), done)
 
     def fetch(self, oids: Iterable[str], sizes: Mapping[str, int], target: PackedObjects, done: Done) -> None:
         """Copy objects from here into a store on this machine, verified before they are visible there."""
         wanted = sorted(set(oids))
         small = [oid for oid in wanted if sizes.get(oid, SMALL) < SMALL]
-        copy_small(dict.fromkeys(small, self.objects), small, target, done)
+        copy_small(dict.fromkeys(small, self.objects), small, target, done, self.moved)
         large = [oid for oid in wanted if sizes.get(oid, SMALL) >= SMALL]
         self._beside(large, lambda oid: self._receive(oid, target), done)
 
@@ -82,10 +84,12 @@ class StoreRemote:
     def _send(self, oid: str, source: PackedObjects) -> None:
         with self._fetched(source, oid) as path:
             self.storage.add(self.objects.files.path(oid), path, oid=oid)
+            self.moved(path.stat().st_size)
 
     def _receive(self, oid: str, target: PackedObjects) -> None:
         with self._fetched(self.objects, oid) as path:
             target.storage.add(target.files.path(oid), path, oid=oid)
+            self.moved(path.stat().st_size)
 
     @contextmanager
     def _fetched(self, source: PackedObjects, oid: str) -> Iterator[Path]:
@@ -99,7 +103,9 @@ class StoreRemote:
             path.unlink(missing_ok=True)
 
 
-def copy_small(sources: Mapping[str, PackedObjects], oids: list[str], target: PackedObjects, done: Done) -> None:
+def copy_small(
+    sources: Mapping[str, PackedObjects], oids: list[str], target: PackedObjects, done: Done, moved: Callable[[int], None]
+) -> None:
     """Copy small objects into packs of another store; they count when the pack is durable."""
     if not oids:
         return
@@ -109,6 +115,7 @@ def copy_small(sources: Mapping[str, PackedObjects], oids: list[str], target: Pa
             try:
                 data = again(lambda one: sources[one].get(one, limit=SMALL), oid)
                 batch.put(data, oid=oid)
+                moved(len(data))
             except (HeadwaterError, OSError) as error:
                 done(oid, as_error(error, oid))
             else:

@@ -97,6 +97,25 @@ def test_the_bar_shows_how_far_and_clears_its_line(clock: Clock) -> None:
     assert "after the end" not in _text(stream)
 
 
+def test_the_bar_of_a_transfer_shows_rate_and_time_left(clock: Clock) -> None:
+    stream = _stream()
+    bar = Bar("pushing", None, stream, shown=True, color=False)
+    bar.expect(3, 100 << 20)
+    clock.now += 2
+    bar.moved(20 << 20)
+    assert "0/3 10 MiB/s, 8 s left" in _text(stream)
+    assert _text(stream).count("█") == 5
+    clock.now += 8
+    bar.moved(5 << 20)
+    bar.advance("blake3:12")
+    clock.now += 1
+    bar.show("blake3:12")
+    assert "1/3 2.3 MiB/s, 33 s left blake3:12" in _text(stream)
+    clock.now += 1
+    bar.moved(200 << 20)
+    assert _text(stream).rpartition("pushing")[2].count("█") == 24
+
+
 def test_the_bar_spells_itself_in_ascii_where_it_must(clock: Clock) -> None:
     stream = _stream("ascii")
     bar = Bar("build", 2, stream, shown=True, color=False)
