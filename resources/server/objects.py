@@ -6,39 +6,32 @@ verified; a stretch only of a copy that was verified since it last changed. HTTP
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from heapq import merge
 from stat import S_ISREG
 from typing import Any, Final
 
 from resources.dvs.audit import AuditLog, new_record
 from resources.dvs.leases import hold
 from resources.dvs.roots import DROPS, retained_until
-from resources.encoding import Decoder
 from resources.objects import RottenObject
-from resources.packed import ZST, Located, PackedObjects
+from resources.packed import Located, PackedObjects
 from resources.packs import Pack, key_of
 from resources.remotes.mark import make_mark
 from resources.server.frames import END, Head
+from resources.server.incoming import Incoming
+from resources.server.listing import oids_behind
 from resources.server.places import Places
-from resources.storage.durable import sync_file, sync_file_system
-from resources.storage.folders import Folder
-from resources.storage.leftovers import temporary_name
+from resources.storage.durable import sync_file_system
 from resources.storage.local import LocalStorage
-from resources.storage.staging import discard
-from schemas.dvs.oids import hasher
 from schemas.errors import HeadwaterError
-from schemas.oid import HEX_LENGTHS, parse_oid
 
-_OBJECT_MODE: Final = 0o444
 _PROOFS: Final = 20_000
 _PROOF_LASTS: Final = 3600.0
 """Seconds for which a copy that was verified need not be verified again before stretches of it are sent."""
@@ -47,10 +40,6 @@ _COUNT_WAIT: Final = 1.0
 """Seconds somebody waits for the first count."""
 _TICK: Final = 50_000_000
 """Nanoseconds by which a clock of a file system may be behind."""
-_FORGET_FROM: Final = 64 << 10
-"""Objects of so many bytes are not kept in memory after they were written."""
-_SYNC_EVERY: Final = 4 << 20
-"""Bytes of a large object after which it is flushed while more of it comes."""
 _TOGETHER_FROM: Final = 4
 """From so many small objects on, flushing the file system is cheaper than flushing each (59 against 510 us each, for 16)."""
 _GATHER: Final = 1 << 20
@@ -58,16 +47,8 @@ _BISECT_COST: Final = 20
 """Looking up one oid in a pack costs about as much as passing this many members of it."""
 
 
-class Mismatch(HeadwaterError):
-    """The bytes that came are not those the oid names."""
-
-
 class Retained(HeadwaterError):
     """The object may not be dropped yet."""
-
-
-class TooMuch(HeadwaterError):
-    """More bytes came than are taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -375,50 +356,14 @@ class ServedObjects:
 
     def list(self, after: str | None, limit: int) -> list[tuple[str, int]]:
         """(oid, length in bytes) of at most `limit` objects behind `after`, sorted by oid, each once."""
-        names = merge(*(_pack_names(pack, after) for pack in self.objects.packs.packs(again=True)), self._loose_names(after))
         found: list[tuple[str, int]] = []
-        last = None
-        for oid in names:
-            if oid == last:
-                continue
-            last = oid
+        for oid in oids_behind(self.objects, self.storage, after):
             held = self.find(oid)
             if held is not None:
                 found.append((oid, held.size))
                 if len(found) == limit:
                     break
         return found
-
-    def _loose_names(self, after: str | None) -> Iterator[str]:
-        prefix = f"{self.objects.prefix}/" if self.objects.prefix else ""
-        old = self._flat_prefixes(prefix)
-        for algorithm in sorted(HEX_LENGTHS):
-            if after is not None and algorithm < after.partition(":")[0]:
-                continue
-            prefixes = set(self._folders(f"{prefix}{algorithm}")) | (old if algorithm == "blake3" else set())
-            for two in sorted(prefixes):
-                if after is not None and f"{algorithm}:{two}\x7f" < after:
-                    continue
-                names = {stat.path.rpartition("/")[2] for stat in self.storage.scan(f"{prefix}{algorithm}/{two}")}
-                if algorithm == "blake3" and two in old:
-                    names |= {stat.path.rpartition("/")[2] for stat in self.storage.scan(f"{prefix}{two}")}
-                for name in sorted(names):
-                    oid = f"{algorithm}:{two}{name.removesuffix(ZST)}"
-                    if (after is None or oid > after) and _is_oid(oid):
-                        yield oid
-
-    def _flat_prefixes(self, prefix: str) -> set[str]:
-        return set(self._folders(prefix.rstrip("/")))
-
-    def _folders(self, path: str) -> Iterator[str]:
-        """The two-digit folders in a folder."""
-        with (
-            suppress(FileNotFoundError, NotADirectoryError),
-            self.storage.folder(tuple(path.split("/")) if path else ()) as folder,
-        ):
-            for entry in folder.entries():
-                if len(entry.name) == 2 and entry.is_dir(follow_symlinks=False):
-                    yield entry.name
 
     # deleting
 
@@ -477,211 +422,6 @@ class ServedObjects:
         return self.totals
 
 
-class Incoming:
-    """One object on its way in: hashed as it comes, written beside its final place under a temporary name.
-
-    What comes in one part is written only after it was found to be right and not to be here.
-    """
-
-    def __init__(self, store: ServedObjects, oid: str, encoding: str | None = None) -> None:
-        self.store = store
-        self.oid = oid
-        self.size = 0
-        self._hash = hasher(parse_oid(oid)[0])
-        self._decoder = Decoder() if encoding == "zstd" else None
-        *self._above, self._name = store.objects.files.path(oid).split("/")
-        self._first: bytes | None = None
-        """The first part, until it is written."""
-        self._stack = ExitStack()
-        self._folder: Folder | None = None
-        self._temporary = ""
-        self._fd: int | None = None
-        self._unsynced = 0
-        self._lock = threading.Lock()
-        """Held while the file is used: a server that ends abandons what a thread may still be writing."""
-
-    def write(self, data: bytes) -> None:
-        """Take the next bytes. Raises TooMuch, HeadwaterError (rule `object-encoding`), OSError."""
-        with self._lock:
-            if self._decoder is None:
-                self._take(data)
-            else:
-                for block in self._decoder.feed(data):
-                    self._take(block)
-
-    def _take(self, data: bytes) -> None:
-        first = self.size == 0
-        self.size += len(data)
-        if self.size > self.store.cap:
-            raise TooMuch(
-                f"the object has more than {self.store.cap} bytes",
-                rule="file-too-large",
-                fix="raise max_upload in the server's settings, or keep the object elsewhere",
-            )
-        self._hash.update(data)
-        if first:
-            self._first = data
-        else:
-            self._write(data)
-
-    def _write(self, data: bytes) -> None:
-        fd = self._open() if self._fd is None else self._fd
-        if self._first is not None:
-            data, self._first = self._first + data, None
-        write_whole(fd, data)
-        self._unsynced += len(data)
-        if self._unsynced >= _SYNC_EVERY:
-            # What is dirty must not pile up: whoever flushes the file system next would wait for all of it.
-            os.fdatasync(fd) if hasattr(os, "fdatasync") else sync_file(fd)
-            _forget_pages(fd)
-            self._unsynced = 0
-
-    def _open(self) -> int:
-        for attempt in range(2):
-            try:
-                self._folder = self._stack.enter_context(self.store.places.folder(tuple(self._above)))
-                self._temporary = temporary_name(self._name)
-                self._fd = self._folder.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-            except FileNotFoundError:
-                if attempt:
-                    raise
-                self.store.places.forget()
-            else:
-                break
-        assert self._fd is not None
-        return self._fd
-
-    def finish(self) -> bool:
-        """Verify, make durable and show the object; False when it was here already. Raises Mismatch, OSError."""
-        with self._lock:
-            if not self.stage():
-                return False
-            self.sync()
-            self.settle()
-            assert self._folder is not None
-            self._folder.sync()
-            return True
-
-    def stage(self) -> bool:
-        """Verify, and write what is not written; False when the object is here already. Raises as `finish`."""
-        if self._decoder is not None:
-            self._decoder.finish()
-        if self._hash.hexdigest() != parse_oid(self.oid)[1]:
-            raise Mismatch(
-                f"the {self.size} bytes that came are not those of {self.oid}",
-                rule="oid-mismatch",
-                fix="send the bytes again; when that does not help, the file was changed after its oid was computed",
-            )
-        if self.store.present(self.oid, self.size):
-            return False
-        self._write(b"")
-        assert self._fd is not None
-        sharing = self.store.storage.sharing
-        if sharing is not None:
-            sharing.give(self._fd, sharing.object_mode or _OBJECT_MODE)
-        elif hasattr(os, "fchmod"):
-            os.fchmod(self._fd, _OBJECT_MODE)
-        return True
-
-    def sync(self) -> None:
-        """Make the staged bytes durable."""
-        assert self._fd is not None
-        sync_file(self._fd)
-        self.forget_pages()
-
-    def forget_pages(self) -> None:
-        """Take a flushed object out of memory when it is large enough to matter."""
-        if self._fd is not None and self.size >= _FORGET_FROM:
-            _forget_pages(self._fd)
-
-    def settle(self) -> str:
-        """Show the object under its name; returns its folder, whose flush makes that durable."""
-        assert self._folder is not None
-        self._folder.settle(self._temporary, self._name)
-        self._temporary = ""
-        self.store.rotten.discard(self.oid)
-        self.store.added(1, self.size)
-        return "/".join(self._above)
-
-    @property
-    def path(self) -> str:
-        """Where the staged bytes lie."""
-        return "/".join((*self._above, self._temporary))
-
-    def abandon(self) -> None:
-        """Let go, and remove what was not finished. Harmless after `finish`."""
-        with self._lock:
-            self._first = None
-            if self._fd is not None:
-                os.close(self._fd)
-                self._fd = None
-                if self._temporary and self._folder is not None:
-                    discard(self._folder, self._temporary)
-            self._stack.close()
-
-
-class IncomingMany:
-    """Many objects on their way in: small ones gather in packs, larger ones are taken one by one; they count at the end."""
-
-    def __init__(self, store: ServedObjects) -> None:
-        self.store = store
-        self._batch = store.objects.batch()
-        self._new: dict[str, int] = {}
-
-    def keep(self, oid: str, data: bytes) -> bool:
-        """Take a small object; False when it is here already. Raises Mismatch."""
-        if self.store.present(oid, len(data)):
-            self._verify(oid, data)
-            return False
-        if oid in self.store.bad_members or not self.store.objects.packed:
-            return self.store.keep(oid, data)
-        try:
-            self._batch.put(data, oid=oid)
-        except HeadwaterError as error:
-            raise Mismatch(error.message, rule=error.rule, fix="send the bytes again") from None
-        self._new[oid] = len(data)
-        return True
-
-    def _verify(self, oid: str, data: bytes) -> None:
-        algorithm, digits = parse_oid(oid)
-        made = hasher(algorithm)
-        made.update(data)
-        if made.hexdigest() != digits:
-            raise Mismatch(f"the bytes that came are not those of {oid}", rule="oid-mismatch", fix="send the bytes again")
-
-    def finish(self) -> None:
-        """Make all of them durable and visible."""
-        self._batch.__exit__(None, None, None)
-        self.store.added(len(self._new), sum(self._new.values()))
-        self._new = {}
-
-    def abandon(self) -> None:
-        """Forget the small ones. Harmless after `finish`."""
-        self._batch.__exit__(GeneratorExit, None, None)
-
-
-def _forget_pages(fd: int) -> None:
-    """Take a flushed file out of memory: what goes up is seldom asked for soon, and fresh memory for its pages costs more than
-    all else of an upload (428 against 2,047 MiB/s measured on a virtual machine)."""
-    if hasattr(os, "posix_fadvise"):
-        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-
-
-def write_whole(fd: int, data: bytes) -> None:
-    """Write every byte."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
-
-
-def _is_oid(text: str) -> bool:
-    try:
-        parse_oid(text)
-    except HeadwaterError:
-        return False
-    return True
-
-
 def _in_pack(pack: Pack, left: dict[bytes, str]) -> Iterator[tuple[str, int]]:
     if len(left) * _BISECT_COST < len(pack):
         for oid in list(left.values()):
@@ -691,8 +431,3 @@ def _in_pack(pack: Pack, left: dict[bytes, str]) -> Iterator[tuple[str, int]]:
     else:
         for member in list(pack.members(left)):
             yield member.oid, member.size
-
-
-def _pack_names(pack: Pack, after: str | None) -> Iterator[str]:
-    for member in pack.behind(after):
-        yield member.oid
