@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -180,20 +180,34 @@ class PackedObjects:
         """Whether the object is here. Its bytes are not read."""
         return self.locate(oid) is not None
 
-    def present(self, oids: Iterable[str]) -> set[str]:
-        """Those of `oids` that are here, found with as few questions as possible. Their bytes are not read."""
+    def present(self, oids: Iterable[str], sizes: Mapping[str, int] | None = None) -> set[str]:
+        """Those of `oids` that are here, found with as few questions as possible. Their bytes are not read.
+
+        With `sizes`, their lengths in bytes as far as they are known, a file of another length does not count: other tools leave
+        such behind when they are killed.
+        """
         wanted = set(oids)
         keys: set[bytes] = set()
         for pack in self.packs.packs(again=True):
             keys |= pack.key_set()
         here = {oid for oid in wanted if key_of(oid) in keys}
         rest = wanted - here
+        known = sizes or {}
         if len(rest) >= _LIST_FROM:
-            return here | (rest & {oid for oid, _ in self.files_only()})
+            return here | {oid for oid, path, size in self._files() if oid in rest and self._is_whole(oid, path, size, known)}
         for oid in rest:
-            if any(self.storage.stat(path) is not None for path, _ in self._candidates(oid)):
-                here.add(oid)
+            for path, _ in self._candidates(oid):
+                stat = self.storage.stat(path)
+                if stat is not None and self._is_whole(oid, path, stat.size, known):
+                    here.add(oid)
         return here
+
+    def _is_whole(self, oid: str, path: str, stored: int, sizes: Mapping[str, int]) -> bool:
+        """Whether a file may be the object as far as lengths tell: its own where it is not encoded, at least some where it is."""
+        size = sizes.get(oid)
+        if size is None:
+            return True
+        return stored == size if path == self.files.path(oid) else bool(stored) or not size
 
     def file_of(self, oid: str) -> Located | None:
         """Where the object lies as a file, whether or not a pack holds it too."""
@@ -205,6 +219,10 @@ class PackedObjects:
 
     def files_only(self) -> Iterator[tuple[str, int]]:
         """(oid, stored bytes) of every object that is a file."""
+        for oid, _path, size in self._files():
+            yield oid, size
+
+    def _files(self) -> Iterator[tuple[str, str, int]]:
         start = f"{self.prefix}/" if self.prefix else ""
         others = {start + name for name in _OTHER_FOLDERS}
         for found in self.storage.scan(self.prefix, enter=lambda folder: folder not in others):
@@ -216,7 +234,7 @@ class PackedObjects:
             oid = f"{parts[0]}:{parts[1]}{parts[2]}"
             with suppress(HeadwaterError):
                 parse_oid(oid)
-                yield oid, found.size
+                yield oid, found.path, found.size
 
     def list(self) -> Iterator[tuple[str, int]]:
         """Every object's oid and stored length in bytes; one that lies in two places comes twice."""
@@ -480,7 +498,7 @@ class Batch:
         return list(self._new)
 
     def _put_bytes(self, oid: str, data: bytes) -> None:
-        if self._present(oid):
+        if self._present(oid, len(data)):
             return
         stored = encoding.compressed(data) if self.store.compress else None
         path = self.store.files.path(oid)
@@ -489,8 +507,17 @@ class Batch:
         else:
             self.store.storage.add(path + ZST, stored, oid=oid_of(stored, "blake3"))
 
-    def _present(self, oid: str) -> bool:
-        return any(self.store.storage.stat(path) is not None for path, _ in self.store._candidates(oid))
+    def _present(self, oid: str, size: int) -> bool:
+        """Whether the object is there as a file; what was left torn under its name goes."""
+        store = self.store
+        for path, _ in store._candidates(oid):
+            stat = store.storage.stat(path)
+            if stat is None:
+                continue
+            if store._is_whole(oid, path, stat.size, {oid: size}):
+                return True
+            store.storage.delete(path)
+        return False
 
     def _put_file(self, source: Path, oid: str | None, algorithm: str) -> str:
         from schemas.dvs.oids import oid_of_stream
@@ -503,7 +530,7 @@ class Batch:
         if oid is None:
             with source.open("rb") as file:
                 oid, _ = oid_of_stream(file, algorithm)
-        if self._present(oid):
+        if self._present(oid, source.stat().st_size):
             return oid
         with source.open("rb") as file:
             pays = self.store.compress and encoding.worth_compressing(file.read(_BLOCK))

@@ -1,4 +1,4 @@
-"""Every fault that concerns the whole product (X), tables (S) or notes (N), by its row in the list of faults: where it is tested.
+"""Every fault of the whole product (X), tables (S), notes (N) or versioned data (C), by its row: where it is tested.
 
 `ROWS` names the tests of each row; `[word…]` behind a name is the beginning of a parameter. What had no test of its own elsewhere
 has one below. `ELSEWHERE` says which part of a row no test here can show, and why; that is printed with the skipped tests.
@@ -47,6 +47,19 @@ FRONT = "tests/schemas/notes/test_front.py"
 EDIT = "tests/schemas/notes/test_edit.py"
 SCAN = "tests/schemas/notes/test_scan.py"
 NOTES = "tests/orchestration/cli/test_notes_faults.py"
+DVS = "tests/resources/dvs"
+DVS_CLI = f"{CLI}/test_dvs.py"
+KEEP = f"{CLI}/test_dvs_keep.py"
+DVS_ROWS = f"{DVS}/test_row_faults.py"
+KILLED = "tests/faults/test_dvs_faults.py::test_killed_before_any_call_loses_nothing"
+FETCHING = f"{DVS}/test_fetching.py"
+SERVER = "tests/resources/server"
+OBJECTS = f"{SERVER}/test_objects_http.py"
+ACCESS = f"{SERVER}/test_access_http.py"
+BROKEN = f"{SERVER}/test_server_faults.py"
+TOKENS = f"{SERVER}/test_tokens.py"
+REMOTE = "tests/resources/remotes/test_http_remote.py"
+S3 = "tests/resources/storage/test_remote_storage.py"
 
 ROWS: dict[int, tuple[str, ...]] = {
     1: (f"{TEXT}[1 alias bomb]", f"{HURT}[yaml alias bomb]"),
@@ -83,6 +96,7 @@ ROWS: dict[int, tuple[str, ...]] = {
     18: (f"{CORPUS}", "tests/schemas/notes/test_config.py::test_what_is_wrong_is_one_finding_with_a_fix"),
     19: (f"{CORPUS}",),
     20: (f"{HURT}[toml arrays]", f"{HURT}[toml inline tables]", f"{HURT}[toml dotted key]"),
+    21: (f"{DVS}/test_findings.py::test_two_sidecars_that_say_different_things_are_found_and_equal_ones_are_not",),
     22: (f"{STRICT}::test_case_69_a_large_cell", "tests/schemas/test_csv_text.py::test_a_record_past_the_limit_names_the_quote"),
     23: (f"{TEXT}[23 a NUL in a cell]",),
     24: (f"{TEXT}[24 Latin-1]", f"{STRICT}::test_case_59_utf_16_is_named", f"{STRICT}::test_case_60_a_bad_byte"),
@@ -137,22 +151,39 @@ ROWS: dict[int, tuple[str, ...]] = {
         f"{TEXT}[45 version in quotes]",
         "tests/resources/tables/test_migrate.py::test_case_88_version_0_becomes_version_1_with_a_backup",
         "tests/resources/tables/test_migrate.py::test_case_89_a_step_that_fails_changes_nothing",
+        "tests/schemas/dvs/test_manifest.py::test_a_newer_manifest_is_refused",
+        f"{TOKENS}::test_a_newer_file_is_left_alone",
     ),
     45: (f"{TEXT}[45 an unknown key]", f"{TEXT}[45 version in quotes]"),
     47: (
         f"{TEXT}[47 out of the folder]",
         f"{NAMES}::test_refused_paths",
         f"{LOG}::test_a_record_names_no_file_outside_the_project",
+        f"{CLI}/test_dvs_cases.py::test_case_56_a_hash_that_leads_out_is_refused_before_the_disk_is_touched",
     ),
     48: (f"{TEXT}[48 an absolute path]", "tests/resources/storage/test_storage_conformance.py::test_unsafe_paths_are_refused"),
-    49: (f"{LOCAL}::test_links_are_never_followed", f"{LOCAL}::test_publish_refuses_a_scratch_folder_with_links"),
-    52: (f"{TEXT}[52 names of one form]", f"{NAMES}::test_collisions"),
+    49: (
+        f"{LOCAL}::test_links_are_never_followed",
+        f"{LOCAL}::test_publish_refuses_a_scratch_folder_with_links",
+        f"{DVS_CLI}::test_a_link_means_its_file_and_one_that_leads_out_is_refused",
+        f"{BROKEN}::test_a_link_out_of_the_storage_is_not_followed",
+    ),
+    52: (
+        f"{TEXT}[52 names of one form]",
+        f"{NAMES}::test_collisions",
+        f"{DVS}/test_findings.py::test_capitals_weak_hashes_colliding_names_and_second_configurations_are_found",
+    ),
     53: (f"{TEXT}[53 a device]", f"{NAMES}::test_refused_paths"),
     54: (
         f"{TEXT}[54 a long name]",
         f"{TEXT}[54 a control character]",
         "tests/resources/test_statcache.py::test_names_that_are_no_utf8_are_entered",
         f"{ENGINE}/test_engine_guards.py::test_a_file_nobody_can_name_is_left_out_of_its_source",
+    ),
+    55: (
+        f"{DVS}/test_links.py::test_an_edit_through_a_link_is_kept_by_add_and_found_in_the_object",
+        f"{DVS}/test_links.py::test_an_object_that_somebody_may_write_to_is_not_linked",
+        f"{DVS}/test_links.py::test_every_kind_brings_the_bytes_back",
     ),
     56: (
         f"{LOCAL}::test_pipes_and_folders_are_no_files",
@@ -163,14 +194,90 @@ ROWS: dict[int, tuple[str, ...]] = {
         f"{HERE}::test_row_57_locks_lie_where_nobody_else_can_put_a_link",
     ),
     58: ("tests/resources/test_git.py::test_nothing_a_repository_names_is_run",),
+    62: (
+        f"{DVS_ROWS}::test_row_62_what_unfolds_to_more_than_is_recorded_is_stopped_there",
+        "tests/resources/test_encoding.py::test_a_bomb_is_stopped_at_the_length_it_should_have",
+    ),
+    63: ("tests/resources/test_encoding.py::test_a_bomb_is_stopped_at_the_length_it_should_have",),
+    64: ("tests/resources/test_encoding.py::test_cut_doubled_and_foreign_frames_are_refused",),
+    65: ("tests/resources/test_encoding.py::test_cut_doubled_and_foreign_frames_are_refused",),
+    66: (
+        "tests/resources/test_packed.py::test_the_layout_of_the_third_generation_is_read",
+        f"{CLI}/test_dvs_import_dvs.py::test_case_53_objects_of_either_encoding_come_back_where_nothing_is_compressed",
+    ),
+    85: (
+        f"{FETCHING}::test_redirects_are_followed_and_each_is_checked",
+        f"{FETCHING}::test_urls_that_are_refused",
+    ),
+    86: (
+        f"{FETCHING}::test_a_connection_goes_to_the_address_that_was_checked",
+        f"{FETCHING}::test_redirects_are_followed_and_each_is_checked",
+    ),
+    87: (f"{FETCHING}::test_addresses_that_are_not_public_are_refused_before_anything_is_sent",),
+    88: (f"{REMOTE}::test_a_redirect_is_not_followed",),
+    95: (
+        "tests/schemas/dvs/test_oids.py::test_case_01_parsing",
+        "tests/schemas/dvs/test_sidecar.py::test_upper_case_digits_are_one_object_not_two",
+        f"{OBJECTS}::test_case_56_what_is_no_oid_is_refused",
+    ),
+    96: (
+        f"{OBJECTS}::test_xxh3_is_refused_unless_it_is_allowed",
+        f"{DVS}/test_findings.py::test_capitals_weak_hashes_colliding_names_and_second_configurations_are_found",
+    ),
+    97: (
+        f"{REMOTE}::test_wrong_bytes_are_never_kept",
+        f"{CLI}/test_dvs_sync.py::test_damaged_bytes_never_arrive",
+        f"{DVS_CLI}::test_case_33_damaged_bytes_never_reach_the_working_tree",
+    ),
+    98: (
+        f"{KEEP}::test_a_flipped_byte_anywhere_in_an_object_or_pack_is_found",
+        f"{KEEP}::test_whole_objects_are_ok_and_subsets_cover_all",
+        f"{DVS}/test_flips.py::test_a_flipped_bit_in_a_thousand_objects_is_found_and_never_served",
+        f"{BROKEN}::test_a_flipped_byte_is_never_sent_as_the_object",
+    ),
+    99: (
+        f"{DVS_ROWS}::test_row_99_a_torn_object_is_not_taken_for_whole_and_healed_by_adding_again",
+        f"{BROKEN}::test_a_torn_object_is_replaced_by_the_next_upload",
+    ),
+    100: (
+        f"{DVS_ROWS}::test_row_100_many_who_put_the_same_objects_all_succeed",
+        f"{OBJECTS}::test_many_clients_at_once_lose_nothing",
+    ),
     101: (
         f"{LOCAL}::test_eight_processes_lose_no_update",
         f"{TABLES}/test_execute.py::test_commands_of_two_processes_lose_no_update",
         "tests/resources/storage/test_remote_storage.py::test_racing_writers_on_s3_lose_no_update",
+        f"{DVS}/test_repo.py::test_sixteen_processes_with_five_hundred_updates_each_lose_none",
+        f"{DVS}/test_repo.py::test_somebody_elses_edit_during_an_update_is_kept",
     ),
     102: (
         "tests/resources/test_workspace_root.py::test_a_lock_is_freed_when_its_holder_is_killed",
         "tests/orchestration/test_instance.py::test_the_run_of_a_killed_build_is_closed_by_the_next_one",
+    ),
+    103: (
+        f"{S3}::test_racing_writers_on_s3_lose_no_update",
+        f"{S3}::test_a_race_in_the_middle_of_a_set_rolls_it_back",
+        f"{KEEP}::test_writers_go_together_and_a_collector_alone",
+    ),
+    104: (
+        f"{DVS}/test_gc.py::test_nobody_collects_while_somebody_puts_and_the_other_way_round",
+        f"{DVS}/test_gc.py::test_what_was_put_lately_stays",
+    ),
+    105: (KILLED,),
+    106: (
+        f"{KEEP}::test_a_missing_object_is_said_with_its_files",
+        f"{DVS}/test_status.py::test_case_35_each_status",
+        f"{DVS}/test_why.py::test_everything_that_names_and_holds_an_object",
+    ),
+    107: (f"{DVS_ROWS}::test_row_107_nothing_is_collected_while_clocks_differ",),
+    108: (
+        f"{S3}::test_bytes_staged_by_a_killed_commit_are_swept",
+        f"{S3}::test_large_files_go_up_in_parts",
+        f"{REMOTE}::test_a_download_that_broke_off_goes_on_where_it_stopped_also_in_another_command",
+    ),
+    109: (
+        f"{S3}::test_only_one_of_many_creates",
+        f"{S3}::test_a_server_that_ignores_conditions_is_refused",
     ),
     110: (
         f"{LOCAL}::test_a_full_disk_leaves_everything_as_it_was",
@@ -178,20 +285,45 @@ ROWS: dict[int, tuple[str, ...]] = {
         "tests/resources/test_duckdb_writing.py::test_case_11_a_full_disk_under_duckdb",
         f"{HERE}::test_row_110_a_disk_without_room_or_without_inodes",
         f"{CLI}/test_read_only.py::test_whatever_the_system_refuses_has_a_rule_and_a_fix",
+        f"{BROKEN}::test_a_full_disk_is_said_and_leaves_nothing",
     ),
     111: (f"{CLI}/test_read_only.py::test_reading_works_and_writing_says_why_not",),
+    112: (
+        "tests/resources/storage/test_sharing.py::test_modes_follow_the_configuration_not_the_umask",
+        f"{DVS_CLI}::test_modes_do_not_depend_on_the_umask",
+    ),
     113: (
         f"{LOCAL}::test_a_failed_fsync_is_not_tried_again",
         f"{HERE}::test_row_113_a_file_system_that_cannot_flush_folders_is_worked_on_all_the_same",
         "tests/faults/test_tables_command_faults.py::test_a_call_of_the_command_failing",
     ),
-    115: (f"{LOG}::test_case_82_a_torn_last_line_is_kept_apart", f"{TEXT}[83 a torn line in the middle]"),
+    114: (
+        f"{DVS}/test_cache_limit.py::test_what_nobody_else_is_proved_to_hold_is_never_evicted",
+        f"{DVS}/test_cache_limit.py::test_a_proof_that_is_not_true_any_more_keeps_the_object",
+    ),
+    115: (
+        f"{LOG}::test_case_82_a_torn_last_line_is_kept_apart",
+        f"{TEXT}[83 a torn line in the middle]",
+        f"{DVS}/test_repo.py::test_a_torn_line_of_the_log_is_taken_away_before_the_next",
+        f"{KEEP}::test_a_torn_line_is_ended_and_the_chain_goes_on",
+        f"{DVS}/test_doctor.py::test_lines_of_the_log_that_cannot_be_read_are_put_beside_it",
+    ),
+    116: (f"{KEEP}::test_many_processes_append_to_one_chain",),
+    117: (f"{DVS}/test_doctor.py::test_head_is_set_to_the_newest_state_that_can_be_read",),
+    118: (
+        f"{DVS_ROWS}::test_row_118_going_to_a_state_that_is_gone_names_the_nearest_ones",
+        f"{DVS}/test_gc.py::test_nothing_is_collected_when_the_log_cannot_be_read",
+    ),
+    119: (KILLED,),
     120: (
         f"{TEXT}[120 an unknown record]",
         f"{TABLES}/test_execute.py::test_case_85_replaying_twice_gives_the_same_digests",
         "tests/resources/tables/test_history_log.py::test_an_id_is_recorded_once",
     ),
-    121: ("tests/resources/test_statcache.py::test_an_edit_within_one_tick_of_the_clock_is_seen",),
+    121: (
+        "tests/resources/test_statcache.py::test_an_edit_within_one_tick_of_the_clock_is_seen",
+        f"{DVS}/test_status.py::test_a_file_that_did_not_change_is_not_read_again",
+    ),
     122: (
         f"{TABLES}/test_sqlite.py::test_case_8_a_stale_write_ahead_log_is_worked_in_and_never_replayed_into_the_new_file",
         f"{TABLES}/test_sqlite.py::test_case_9_a_stale_hot_journal",
@@ -267,6 +399,42 @@ ROWS: dict[int, tuple[str, ...]] = {
         f"{CLI}/test_hostile.py::test_fault_138_a_secret_is_in_nothing_that_is_printed_or_kept",
         f"{CLI}/test_hostile.py::test_keys_of_the_environment_are_not_kept_by_a_build",
         f"{SERVE}::test_the_private_file_is_private_and_the_token_is_in_no_log",
+        f"{TOKENS}::test_a_token_is_kept_hashed_in_a_private_file",
+        f"{ACCESS}::test_no_log_holds_a_token",
+        f"{DVS_CLI}::test_settings_of_the_repository_and_of_the_clone",
+        f"{REMOTE}::test_urls_that_would_leak_a_token_are_refused",
+        f"{CLI}/test_dvs_sync.py::test_no_token_goes_to_a_server_that_only_the_manifest_names",
+    ),
+    139: (
+        f"{TOKENS}::test_the_default_file_is_in_the_folder_of_settings",
+        f"{DVS_CLI}::test_settings_of_the_repository_and_of_the_clone",
+    ),
+    140: (
+        f"{TOKENS}::test_a_file_that_git_tracks_is_refused",
+        f"{TOKENS}::test_a_file_that_others_can_read_is_refused",
+        f"{DVS}/test_doctor.py::test_a_token_that_others_may_read",
+    ),
+    141: (f"{TOKENS}::test_every_token_is_compared_whichever_matches",),
+    142: (
+        f"{OBJECTS}::test_more_than_the_cap_is_refused_declared_or_counted",
+        f"{BROKEN}::test_memory_does_not_grow_with_the_size_of_an_object",
+    ),
+    143: (f"{BROKEN}::test_what_is_no_request_gets_one_answer",),
+    144: (
+        f"{BROKEN}::test_a_head_that_does_not_end_is_cut_off",
+        f"{BROKEN}::test_a_body_that_drips_is_given_up",
+    ),
+    145: (f"{OBJECTS}::test_case_56_what_is_no_oid_is_refused",),
+    146: (f"{OBJECTS}::test_ranges",),
+    147: (
+        f"{OBJECTS}::test_other_bytes_than_the_oid_names_are_refused",
+        f"{OBJECTS}::test_many_clients_at_once_lose_nothing",
+        f"{BROKEN}::test_an_upload_that_breaks_off_leaves_nothing",
+    ),
+    148: (
+        f"{SERVER}/test_settings.py::test_beyond_loopback_needs_tls_or_a_word",
+        f"{ACCESS}::test_whether_an_object_is_here_is_not_told_without_a_token",
+        f"{ACCESS}::test_whoever_sends_many_wrong_tokens_has_to_wait",
     ),
     149: (
         f"{CLI}/test_hostile.py::test_fault_149_nothing_that_is_shown_can_drive_the_terminal",
@@ -281,15 +449,16 @@ ROWS: dict[int, tuple[str, ...]] = {
 
 ELSEWHERE: dict[int, str] = {
     57: "another user's process that races for our lock folder needs a second account; that the folder is closed to it is tested",
+    103: "no NFS server runs here; on a folder the storage's own lock is polite, and what is compared at a commit counts",
+    108: "the parts of an upload that was killed stay in the bucket until its lifecycle rule removes them",
     110: "a used-up quota needs a file system with quotas; its errno is answered as that of a full disk, which is tested",
     121: "file systems with coarse times (NFS, old kernels) are not here; their equal stamps are made with utime",
     135: "a segmentation fault inside a run takes the interpreter of the tests along; the run of a killed process is tested",
 }
 """Rows of which one part cannot be shown here."""
 
-LISTED = [*range(1, 21), *range(22, 42), 44, 45, 47, 48, 49, 52, 53, 54, 56, 57, 58]
-LISTED += [101, 102, 110, 111, 113, 115, *range(120, 139), 149, 150]
-"""The rows marked X, S or N."""
+LISTED = [*range(1, 42), 44, 45, *range(47, 50), *range(52, 59), *range(62, 67), *range(85, 89), *range(95, 151)]
+"""The rows marked X, S, N or C."""
 
 
 @cache

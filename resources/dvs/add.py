@@ -117,7 +117,9 @@ class _Add:
     def _take_all(self, files: dict[str, Signature]) -> list[_Taken]:
         repo = self.repo
         old = _old_sidecars(repo, self.root, files)
-        held = repo.objects.present({one.sidecar.oid for one in old.values()})
+        held = repo.objects.present(
+            {one.sidecar.oid for one in old.values()}, {one.sidecar.oid: one.sidecar.size for one in old.values()}
+        )
         vouched = _Vouched(repo)
         algorithm = repo.config.hash_algo
         taken: list[_Taken] = []

@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from resources.dvs import trash
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 PLANS: Final = ".dvs/state/gc"
 GRACE: Final = 86_400.0
 """Seconds for which whatever was put stays: somebody who takes no leases may be about to name it."""
+CLOCKS_DIFFER: Final = 300.0
+"""Seconds by which the clocks of machines may differ."""
 KEEP_TRASH: Final = 7 * 86_400.0
 WASTE: Final = 0.25
 """A pack is rewritten when so much of it is garbage."""
@@ -108,14 +111,27 @@ def make_plan(repo: DvsRepo, options: Options, *, write: bool = True) -> Plan:
     from resources.dvs.repo import now
 
     plan = Plan(options, str(repo.storage_url), now())
+    claimed = claims(repo)
+    _check_clock(max(claimed.first.values(), default=""))
     wanted = needed(repo, expire=options.expire, history=options.history)
-    _sort_out(repo, plan, wanted, claims(repo))
+    _sort_out(repo, plan, wanted, claimed)
     plan.items.sort(key=lambda item: (item.oid, item.path))
     if write:
         name = plan.created.replace("-", "").replace(":", "")
         plan.path = f"{PLANS}/{name}.json"
         repo.storage.write(repo.path(plan.path), _plan_text(plan, wanted_count=len(wanted)))
     return plan
+
+
+def _check_clock(newest: str) -> None:
+    """Ages cannot be told when somebody added at a time that has not come yet: this clock is behind, or theirs ahead."""
+    limit = datetime.fromtimestamp(time.time() + CLOCKS_DIFFER, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    if newest > limit:
+        raise HeadwaterError(
+            f"something was added at {newest}, which has not come yet: the clocks of the machines differ",
+            rule="dvs-clock",
+            fix="set the clocks right; nothing is collected until that time has come",
+        )
 
 
 def _plan_text(plan: Plan, *, wanted_count: int) -> bytes:

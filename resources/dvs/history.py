@@ -7,7 +7,7 @@ so that it can be undone. Bytes that no store holds are never replaced.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -140,7 +140,7 @@ def plan_rollback(repo: DvsRepo, target: str) -> Plan:
     from resources.dvs.working import scan
 
     local_root(repo)
-    wanted = {file.path: file for file in repo.snapshot(target).files}
+    wanted = {file.path: file for file in _snapshot(repo, target).files}
     now = {file.path: file for file in tracked_now(repo)}
     files = {file.path: file for file in scan(repo).files}
     restored = tuple(path for path, file in sorted(wanted.items()) if now.get(path) != file or _differs(repo, files, file))
@@ -157,6 +157,36 @@ def plan_rollback(repo: DvsRepo, target: str) -> Plan:
     saved = repo.objects.present(saved) | repo.cache.present(saved)
     unsaved = tuple(path for path, actual in at_risk.items() if actual not in saved)
     return Plan(target, restored, removed, unsaved, missing)
+
+
+def _snapshot(repo: DvsRepo, target: str) -> Snapshot:
+    """A state; when it is gone or damaged, the error names the nearest ones before and after it that can be read."""
+    try:
+        return repo.snapshot(target)
+    except HeadwaterError as error:
+        ids = [record.new for record in repo.log()[0]]
+        at = next((place for place, state_id in enumerate(ids) if state_id == target), len(ids))
+        near = [one for one in (_readable(repo, reversed(ids[:at])), _readable(repo, ids[at + 1 :])) if one is not None]
+        if not near or error.rule not in ("dvs-not-found", "dvs-state-damaged"):
+            raise
+        names = " and ".join(state_id[:12] for state_id in near)
+        fix = (
+            f"the nearest states that can be read are {names}"
+            if len(near) > 1
+            else f"the nearest state that can be read is {names}"
+        )
+        raise HeadwaterError(error.message, rule=error.rule, path=error.path, fix=fix) from error
+
+
+def _readable(repo: DvsRepo, ids: Iterable[str]) -> str | None:
+    """The first of some states that can be read."""
+    for state_id in ids:
+        try:
+            repo.snapshot(state_id)
+        except HeadwaterError:
+            continue
+        return state_id
+    return None
 
 
 def _differs(repo: DvsRepo, files: Mapping[str, Any], file: TrackedFile) -> bool:

@@ -151,7 +151,7 @@ class _Restore:
             else:
                 differing.append((one, now))
         saved = self._saved(differing)
-        stores = self._stores({one.oid for one in missing} | {one.oid for one, _now in differing})
+        stores = self._stores({one.oid: one.size for one in (*missing, *(one for one, _now in differing))})
         for one in self._restored_at_once(missing, stores):
             self._attempt(one, None, stores)
         self._flush()
@@ -202,13 +202,14 @@ class _Restore:
             self.repo.audit("rescue", dict(lost), "unsaved bytes, before other bytes were put in their place")
         return saved | {now for _path, now in lost}
 
-    def _stores(self, oids: set[str]) -> dict[str, PackedObjects]:
+    def _stores(self, sizes: Mapping[str, int]) -> dict[str, PackedObjects]:
         """Which store holds each oid: the storage first, then the cache."""
-        if not oids:
+        if not sizes:
             return {}
+        known = {oid: size for oid, size in sizes.items() if size}
         found: dict[str, PackedObjects] = {}
         for store in (self.repo.objects, self.repo.cache):
-            for oid in store.present(oids - found.keys()):
+            for oid in store.present(sizes.keys() - found.keys(), known):
                 found[oid] = store
         return found
 

@@ -71,10 +71,11 @@ def status(
 def rows(repo: DvsRepo, tree: WorkingTree, paths: Sequence[str] = (), *, untracked: bool = False) -> list[StatusRow]:
     """The status of what a scan found."""
     files = [file for file in tree.files if not paths or _asked(file.path, paths)]
-    oids = {file.recorded for file in files if file.recorded is not None}
-    held = repo.objects.present(oids)
+    sizes = {file.recorded: file.size for file in files if file.recorded is not None and file.size is not None}
+    oids = sizes.keys() | {file.recorded for file in files if file.recorded is not None}
+    held = repo.objects.present(oids, sizes)
     if len(held) < len(oids):
-        held |= repo.cache.present(oids - held)
+        held |= repo.cache.present(oids - held, sizes)
     made = [_row(file, held) for file in files]
     if paths:
         made += _unknown(files, tree, paths)
