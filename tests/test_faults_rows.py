@@ -289,6 +289,7 @@ ROWS: dict[int, tuple[str, ...]] = {
     ),
     111: (f"{CLI}/test_read_only.py::test_reading_works_and_writing_says_why_not",),
     112: (
+        f"{CLI}/test_dvs_share.py::test_what_one_adds_the_other_gets_and_the_other_way_round",
         "tests/resources/storage/test_sharing.py::test_modes_follow_the_configuration_not_the_umask",
         f"{DVS_CLI}::test_modes_do_not_depend_on_the_umask",
     ),

@@ -9,7 +9,8 @@ from typing import Final
 
 from resources.storage import is_url, open_storage
 from resources.storage.base import ABSENT, Change, Storage
-from resources.storage.sharing import sharing_for
+from resources.storage.folders import open_folder
+from resources.storage.sharing import Sharing, sharing_for
 from schemas.dvs.config import FILES, RepoConfig, read_config, write_config
 from schemas.errors import HeadwaterError, UsageError
 from schemas.oid import bytes_oid
@@ -87,7 +88,7 @@ def _prepare(storage: Storage, root: str, config: RepoConfig, state: Path) -> No
     sharing = sharing_for(config.permissions, config.group)
     place = storage_place(storage, root, config.storage_dir)
     if isinstance(place, Path):
-        _check_place(storage, root, place)
+        _check_place(storage, root, place, sharing)
     opened = open_storage(place, state=state / "storage", sharing=sharing)
     try:
         opened.write(f"{_PROBE}-{os.getpid()}", b"")
@@ -122,7 +123,7 @@ def storage_place(storage: Storage, root: str, given: str, said_in: str | None =
     return Path(os.path.normpath(storage.local_root / root / path))
 
 
-def _check_place(storage: Storage, root: str, place: Path) -> None:
+def _check_place(storage: Storage, root: str, place: Path, sharing: Sharing | None) -> None:
     if storage.local_root is not None:
         folder = Path(os.path.realpath(storage.local_root / root))
         real = Path(os.path.realpath(place))
@@ -136,8 +137,11 @@ def _check_place(storage: Storage, root: str, place: Path) -> None:
         raise HeadwaterError(
             f"the storage {place} is a file", rule="dvs-storage-error", fix="name a folder, or one that is not there yet"
         )
+    above = next(folder for folder in (place, *place.parents) if folder.is_dir())
     try:
-        place.mkdir(parents=True, exist_ok=True)
+        # Every new folder on the way there is the group's too: whoever cannot pass it cannot reach the storage.
+        with open_folder(above, place.relative_to(above).parts, create=True, sharing=sharing):
+            pass
     except OSError as error:
         raise HeadwaterError(
             f"the storage {place} cannot be made: {error.strerror}",
