@@ -456,7 +456,7 @@ class TestJobs:
         failed = execute(instance, "dvs_push", remote=str(data.parent / "other"))
         assert not failed.success
         (failure,) = (event for event in failed.all_events if event.is_step_failure)
-        assert "3 of 3 files" in str(failure.step_failure_data.user_failure_data.description)  # type: ignore[union-attr]
+        assert "3 of 3 files could not be copied" in str(failure.step_failure_data.user_failure_data.description)  # type: ignore[union-attr]
 
     def test_stores_with_nothing_to_do_are_passed_over_unless_asked_for(self, data: Path, instance: dg.DagsterInstance) -> None:
         (data / ".dvs/config.toml").unlink()

@@ -19,6 +19,7 @@ from assets.engine.definitions.checks import anchor_of, changed
 from assets.engine.definitions.session import SESSION, BuildSession
 from assets.engine.model import Store
 from resources.dvs.gc import Options, carry_out, make_plan
+from resources.dvs.results import Outcome
 from resources.dvs.scrub import scrub
 from resources.dvs.sync import pull, push, resolved_remotes
 from schemas.errors import HeadwaterError
@@ -269,8 +270,11 @@ def _transferred(context: dg.OpExecutionContext, report: "Report") -> Mapping[st
         if row.error is not None:
             context.log.error(f"{escaped(row.path)}: {row.error}")
     if report.failed:
-        bad = [row for row in report.rows if row.error is not None]
-        raise HeadwaterError(f"{len(bad):,} of {len(report.rows):,} files: {bad[0].error}", rule="dvs-io-error")
+        bad = report.of(Outcome.ERROR)
+        first = bad[0].error
+        assert first is not None
+        said = f"{len(bad):,} of {len(report.rows):,} files could not be copied, the first: {first.message}"
+        raise HeadwaterError(said, rule=first.rule, path=bad[0].path, fix=first.fix)
     return report.counts
 
 

@@ -12,8 +12,7 @@ from resources.remotes.ledger import Ledger
 ONE, TWO = "blake3:" + "1" * 64, "blake3:" + "2" * 64
 
 
-    self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_remote_made_anew_at_the_same_place_stands_for_it_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ledger = Ledger(tmp_path / "ledger.db")
     assert ledger.held() == {}
     monkeypatch.setattr(time, "time", lambda: 100.0)
@@ -27,6 +26,7 @@ ONE, TWO = "blake3:" + "1" * 64, "blake3:" + "2" * 64
     assert ledger.proved("new", [ONE, TWO]) == {ONE: 200}
     ledger.only(None, "/o")
     assert ledger.held() == {"/p": {TWO: 100}}
+
 
 def test_a_damaged_ledger_proves_nothing_and_is_begun_anew(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
