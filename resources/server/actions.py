@@ -7,7 +7,7 @@ at: whoever may write here is trusted by those who read. All of it blocks.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import islice
 from typing import Final
@@ -30,10 +30,11 @@ def read_fingerprint(text: str) -> str:
 
 
 class Actions:
-    """The records in a storage."""
+    """The records in a storage. `check` raises when the storage is not at its path."""
 
-    def __init__(self, storage: LocalStorage) -> None:
+    def __init__(self, storage: LocalStorage, check: Callable[[], None]) -> None:
         self.storage = storage
+        self.check = check
 
     def _path(self, fingerprint: str) -> str:
         digits = parse_oid(fingerprint)[1]
@@ -41,6 +42,7 @@ class Actions:
 
     def get(self, fingerprint: str) -> bytes | None:
         """The record, None when there is none."""
+        self.check()
         try:
             return self.storage.read(self._path(fingerprint), limit=RECORD_LIMIT)
         except FileNotFoundError:
@@ -54,6 +56,7 @@ class Actions:
             record = None
         if not isinstance(record, dict):
             raise HeadwaterError("the record is no JSON object", rule="dvs-action", fix="send one JSON object in UTF-8")
+        self.check()
         path = self._path(fingerprint)
         new = self.storage.stat(path) is None
         self.storage.write(path, data)
@@ -61,6 +64,7 @@ class Actions:
 
     def delete(self, fingerprint: str) -> bool:
         """Forget a record; False when there is none."""
+        self.check()
         path = self._path(fingerprint)
         if self.storage.stat(path) is None:
             return False
@@ -69,6 +73,7 @@ class Actions:
 
     def list(self, after: str | None, limit: int) -> list[tuple[str, int]]:
         """(fingerprint, length in bytes) of at most `limit` records behind `after`, sorted."""
+        self.check()
         return list(islice(self._behind(after), limit))
 
     def _behind(self, after: str | None) -> Iterator[tuple[str, int]]:

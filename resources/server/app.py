@@ -74,7 +74,7 @@ class ObjectServer:
 
     def __init__(self, objects: ServedObjects, settings: Settings, access: Access) -> None:
         self.objects = objects
-        self.actions = Actions(objects.storage)
+        self.actions = Actions(objects.storage, objects.check_root)
         self.settings = settings
         self.access = access
         self.pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="objects")

@@ -15,7 +15,7 @@ from resources.dvs.leases import StorageBusy
 from resources.server.actions import read_fingerprint
 from resources.server.exchange import Exchange, Problem
 from resources.server.incoming import Mismatch, TooMuch
-from resources.server.objects import Retained
+from resources.server.objects import Retained, StorageGone
 from resources.server.settings import Settings
 from schemas.dvs.oids import COLLISION_RESISTANT
 from schemas.errors import Conflict, HeadwaterError
@@ -152,7 +152,7 @@ def as_problem(error: Exception) -> Problem:
         return Problem(400, error.message, error.fix or "")
     if isinstance(error, Retained):
         return Problem(403, error.message, error.fix or "")
-    if isinstance(error, StorageBusy):
+    if isinstance(error, (StorageBusy, StorageGone)):
         return Problem(503, error.message, error.fix or "", [(b"retry-after", b"10")])
     if isinstance(error, Conflict):
         return Problem(409, error.message, "try again")

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
+from pathlib import Path
 from stat import S_ISREG
 from typing import Any, Final
 
@@ -23,7 +24,7 @@ from resources.dvs.roots import DROPS, retained_until
 from resources.objects import RottenObject
 from resources.packed import Located, PackedObjects
 from resources.packs import Pack, key_of
-from resources.remotes.mark import make_mark
+from resources.remotes.mark import make_mark, read_mark
 from resources.server.frames import END, Head
 from resources.server.incoming import Incoming
 from resources.server.listing import oids_behind
@@ -45,6 +46,10 @@ _TOGETHER_FROM: Final = 4
 _GATHER: Final = 1 << 20
 _BISECT_COST: Final = 20
 """Looking up one oid in a pack costs about as much as passing this many members of it."""
+
+
+class StorageGone(HeadwaterError):
+    """The storage is not at its path."""
 
 
 class Retained(HeadwaterError):
@@ -92,15 +97,35 @@ class ServedObjects:
         self._sizes: OrderedDict[str, tuple[tuple[Any, ...], int]] = OrderedDict()
         self.places = Places(storage)
         self._pack_folder = storage.root / objects.packs.prefix
+        self._root = _identity_of(storage.root)
         self._listed: tuple[int, int, int] | None = None
         """What the folder of the packs looked like when they were listed."""
         self._lock = threading.Lock()
         self._counting = threading.Lock()
 
     @cached_property
-    def identity(self) -> str:
-        """The id of the storage, made when it is first asked for: clients remember under it what they have proved to be here."""
-        return make_mark(self.storage)
+    def identity(self) -> str | None:
+        """The id of the storage, made when it is first asked for: clients remember under it what they have proved to be here.
+        None where none can be made."""
+        try:
+            return make_mark(self.storage)
+        except OSError:
+            return None
+
+    def check_root(self) -> None:
+        """Raise StorageGone when the storage is not at its path any more, such as a share that is not mounted: its folder would
+        look empty, and uploads would land below it."""
+        root = _identity_of(self.storage.root)
+        if root == self._root:
+            return
+        mark = read_mark(self.storage) if root is not None else None
+        if mark is None or mark != self.identity:
+            raise StorageGone(
+                f"the storage {self.storage.root} is not what it was when the server began",
+                rule="dvs-storage-error",
+                fix="mount it again; for a storage that was made anew, start the server again",
+            )
+        self._root = root
 
     def close(self) -> None:
         """Let go of open packs and folders."""
@@ -130,7 +155,8 @@ class ServedObjects:
         return None if located is None or (located.member is None and oid in self.rotten) else located
 
     def _look_at_packs(self) -> None:
-        """List the packs again when the folder they lie in has changed: others add and collect objects too."""
+        """List the packs again when their folder has changed: others add and collect objects too. Raises StorageGone."""
+        self.check_root()
         try:
             status = self._pack_folder.stat()
         except FileNotFoundError:
@@ -146,19 +172,23 @@ class ServedObjects:
     def _damaged(self, held: Held) -> None:
         (self.rotten if held.located.member is None else self.bad_members).add(held.oid)
 
-    def _size(self, located: Located, oid: str) -> int:
+    def _known_size(self, located: Located, oid: str) -> int | None:
         size = self.objects.raw_size(located, oid)
         if size is not None:
             return size
-        signature = self._signature(located)
         known = self._sizes.get(oid)
-        if known is None or known[0] != signature:
-            known = (signature, sum(len(block) for block in self.objects.blocks_at(located, oid)))
+        return known[1] if known is not None and known[0] == self._signature(located) else None
+
+    def _size(self, located: Located, oid: str) -> int:
+        size = self._known_size(located, oid)
+        if size is None:
+            signature = self._signature(located)
+            size = sum(len(block) for block in self.objects.blocks_at(located, oid))
             with self._lock:
-                self._sizes[oid] = known
+                self._sizes[oid] = (signature, size)
                 while len(self._sizes) > _PROOFS:
                     self._sizes.popitem(last=False)
-        return known[1]
+        return size
 
     def _signature(self, located: Located) -> tuple[Any, ...]:
         found = self.storage.stat(located.path)
@@ -166,10 +196,12 @@ class ServedObjects:
             raise FileNotFoundError(located.path)
         return (located.path, *found.signature)
 
-    def find_many(self, oids: Iterable[str]) -> dict[str, int]:
-        """oid -> length in bytes of those that are here, in the order asked for, with as few questions as possible."""
+    def find_many(self, oids: Iterable[str]) -> dict[str, int | None]:
+        """oid -> length in bytes of those that are here, in the order asked for, with as few questions as possible. The length is
+        None where it takes unfolding the object to know it."""
+        self.check_root()
         wanted = list(dict.fromkeys(oids))
-        sizes: dict[str, int] = {}
+        sizes: dict[str, int | None] = {}
         left = {key_of(oid): oid for oid in wanted if oid not in self.bad_members}
         for pack in self.objects.packs.packs(again=True):
             if not left:
@@ -180,8 +212,7 @@ class ServedObjects:
         for oid in wanted:
             located = None if oid in sizes or oid in self.rotten else self.objects.file_of(oid)
             if located is not None:
-                with suppress(HeadwaterError, FileNotFoundError):
-                    sizes[oid] = self._size(located, oid)
+                sizes[oid] = self._known_size(located, oid)
         return {oid: sizes[oid] for oid in wanted if oid in sizes}
 
     # reading
@@ -354,13 +385,15 @@ class ServedObjects:
 
     # listing
 
-    def list(self, after: str | None, limit: int) -> list[tuple[str, int]]:
-        """(oid, length in bytes) of at most `limit` objects behind `after`, sorted by oid, each once."""
-        found: list[tuple[str, int]] = []
+    def list(self, after: str | None, limit: int) -> list[tuple[str, int | None]]:
+        """(oid, length in bytes as in `find_many`) of at most `limit` objects behind `after`, sorted by oid, each once."""
+        self.check_root()
+        found: list[tuple[str, int | None]] = []
         for oid in oids_behind(self.objects, self.storage, after):
-            held = self.find(oid)
-            if held is not None:
-                found.append((oid, held.size))
+            located = self._locate(oid)
+            if located is not None:
+                with suppress(FileNotFoundError):
+                    found.append((oid, self._known_size(located, oid)))
                 if len(found) == limit:
                     break
         return found
@@ -373,13 +406,16 @@ class ServedObjects:
         It is a line of the storage's audit log before it happens, and does not happen while commands put objects there, which may
         be about to name this one. Raises Retained, StorageBusy, AuditFailed.
         """
+        self.check_root()
         located = self.objects.locate(oid)
         if located is None:
             return False
         self._check_retained(oid)
         with hold(self.storage, "serve", holder, exclusive=True):
             when = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            record = new_record("remove", {oid: oid}, user=holder, when=when, reason="DELETE over HTTP", clone=self.identity)
+            record = new_record(
+                "remove", {oid: oid}, user=holder, when=when, reason="DELETE over HTTP", clone=self.identity or ""
+            )
             AuditLog(self.storage).append(record)
             self.objects.delete(oid)
             packs = [pack for pack in self.objects.packs.packs(again=True) if oid in pack]
@@ -420,6 +456,15 @@ class ServedObjects:
             finally:
                 self._counting.release()
         return self.totals
+
+
+def _identity_of(folder: Path) -> tuple[int, int] | None:
+    """What tells one folder from another that comes to its path."""
+    try:
+        status = folder.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _in_pack(pack: Pack, left: dict[bytes, str]) -> Iterator[tuple[str, int]]:

@@ -74,7 +74,7 @@ def description(settings: Settings) -> dict[str, Any]:
     encoding = _header("Content-Encoding", "`zstd` for a body of one Zstandard frame.")
     fingerprint = {"type": "string", "pattern": _FINGERPRINT}
     whole = {"type": "integer"}
-    sized = _record(oid=oid, size=whole)
+    sized = _record(oid=oid, size={"type": ["integer", "null"]})
     kept = _json(_record(oid=oid, outcome=_enum("stored", "present")))
     put_record = _json(_record(fingerprint=fingerprint, outcome=_enum("stored", "replaced")))
     result = _record(oid=oid, outcome=_enum("stored", "present", "refused"))
@@ -237,5 +237,5 @@ def _status() -> dict[str, Any]:
         object_count=number,
         storage_used=number,
         uptime_secs={"type": "integer"},
-        storage_id={"type": "string"},
+        storage_id={"type": ["string", "null"]},
     )

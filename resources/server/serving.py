@@ -134,7 +134,10 @@ def serve(
     scratch = _scratch(state)
     listener = _listen(settings)
     objects = PackedObjects(storage, scratch, packed=packed, compress=compress)
-    server = ObjectServer(ServedObjects(objects, cap=settings.max_upload, retain=retain), settings, Access(tokens, settings))
+    served = ServedObjects(objects, cap=settings.max_upload, retain=retain)
+    if served.identity is None:
+        LOG.warning("%s cannot be written: nothing can be put there", settings.storage)
+    server = ObjectServer(served, settings, Access(tokens, settings))
     server.pool.submit(server.objects.count)  # which also removes what a killed server had half written
     protocol = type("TimedProtocol", (Protocol,), {"header_time": settings.header_time})
     config = uvicorn.Config(

@@ -338,7 +338,14 @@ def test_the_listing_comes_in_pages_of_every_layout(tmp_path: Path) -> None:
         (storage / "blake3" / "zz").mkdir()
         (storage / "blake3" / "zz" / "stranger").write_bytes(b"")
         expected = {**{oid: len(one) for oid, one in oids.items()}, old: 23, zipped: len(SMALL) * 50}
+        # How long it is takes unfolding it: the listing does not, until somebody asked for the object.
+        assert {row["oid"]: row["size"] for row in ask(server, "GET", "/objects").json["objects"]}[zipped] is None
+        question = json.dumps({"oids": [zipped]}).encode()
+        assert ask(server, "POST", "/objects/exists", question).json == {"present": [{"oid": zipped, "size": None}]}
+        assert ask(server, "HEAD", path_of(zipped)).headers["content-length"] == str(len(SMALL) * 50)
+        assert ask(server, "POST", "/objects/exists", question).json == {"present": [{"oid": zipped, "size": len(SMALL) * 50}]}
         assert ask(server, "GET", path_of(zipped)).body == SMALL * 50
+        assert ask(server, "GET", path_of(old)).body == b"of the third generation"
         assert ask(server, "GET", path_of(zipped), headers={"Range": "bytes=36-71"}).body == SMALL
         for limit in (1, 7, 1000):
             found: list[tuple[str, int]] = []

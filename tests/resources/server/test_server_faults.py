@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import threading
@@ -354,6 +355,39 @@ def test_what_others_collect_meanwhile_is_gone_here_too(tmp_path: Path) -> None:
             assert ask(server, "PUT", path_of(oid), objects[oid]).status == 201
             assert ask(server, "GET", path_of(oid)).body == objects[oid]
             assert _file_of(server, oid).exists()
+
+
+def test_a_storage_that_is_not_mounted_is_not_an_empty_one(tmp_path: Path) -> None:
+    with running_server(tmp_path) as server:
+        oid = put(server, b"on the share")
+        asked = json.dumps({"oids": [oid]}).encode()
+        requests = [
+            ("HEAD", path_of(oid), None),
+            ("GET", path_of(oid), None),
+            ("PUT", path_of(oid_of(b"x", "blake3")), b"x"),
+            ("DELETE", path_of(oid), None),
+            ("GET", "/objects", None),
+            ("POST", "/objects/exists", asked),
+            ("PUT", "/actions/" + "a" * 64, b"{}"),
+            ("GET", "/actions/" + "a" * 64, None),
+        ]
+        away = server.storage.rename(tmp_path / "away")
+        for made in (False, True):
+            if made:
+                server.storage.mkdir()
+            for method, path, body in requests:
+                assert ask(server, method, path, body).status == 503, (made, method, path)
+        assert list(server.storage.iterdir()) == []
+        server.storage.rmdir()
+        away.rename(server.storage)
+        assert ask(server, "GET", path_of(oid)).body == b"on the share"
+        # The same storage on another file system is still the same.
+        shutil.copytree(server.storage, away)
+        shutil.rmtree(server.storage)
+        away.rename(server.storage)
+        assert ask(server, "GET", path_of(oid)).body == b"on the share"
+        assert ask(server, "PUT", path_of(oid_of(b"x", "blake3")), b"x").status == 201
+        assert (server.storage / "blake3" / oid_of(b"x", "blake3")[7:9]).is_dir()
 
 
 def test_a_link_out_of_the_storage_is_not_followed(server: Server, tmp_path: Path) -> None:
