@@ -317,8 +317,8 @@ def import_url(
     """
     from resources.dvs.fetching import Limits
     from resources.dvs.import_url import import_url as run
-    from resources.dvs.import_url import name_of
     from resources.dvs.incoming import OnConflict
+    from resources.dvs.url_files import name_of
 
     with opened_repo(app, store) as repo:
         if not dry_run:

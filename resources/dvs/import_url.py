@@ -13,19 +13,16 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
-from urllib.parse import unquote, urlsplit
 
 from resources.dvs.add import local_root
 from resources.dvs.carry import scratch_file
-from resources.dvs.fetching import Limits, check_url, fetch, shown_url
+from resources.dvs.fetching import Limits, fetch, shown_url
 from resources.dvs.foreign import Both
-from resources.dvs.ignore import Ignored
-from resources.dvs.incoming import Arrival, OnConflict, Plan, needs_writing, plan, told, under, write
-from resources.dvs.repo import CLONE
+from resources.dvs.incoming import Arrival, OnConflict, Plan, needs_writing, plan, told, write
 from resources.dvs.results import Outcome, Report, Row
-from resources.dvs.working import NEVER_ENTERED
+from resources.dvs.url_files import Wanted, shown, too_large
+from resources.dvs.url_files import listed as list_files
 from resources.packed import SMALL
-from resources.storage.leftovers import is_leftover
 from schemas.document import Value
 from schemas.dvs.oids import oid_of_stream, read_oid
 from schemas.dvs.sidecar import Sidecar, SidecarFormat
@@ -42,19 +39,6 @@ SOURCE: Final = "source"
 `oid` of what came, which is another one's once the file was changed here."""
 _BLOCK: Final = 1 << 20
 _MD5_LENGTH: Final = 32
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """One file to bring: `url` is what is recorded (None for a path of this machine), `open` gives its bytes unless it is fetched
-    from a web server, `version` is the ETag of a bucket, `local` where the file lies on this machine."""
-
-    path: str
-    url: str | None
-    size: int | None = None
-    version: str | None = None
-    open: Callable[[], BinaryIO] | None = None
-    local: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +77,8 @@ def import_url(
     if "://" not in url and Path(url).expanduser().resolve().is_relative_to(root.resolve()):
         raise UsageError("the file lies in this repository", rule="usage", fix="track it with `headwater dvs add`")
     wanted_digest = _digest(expect)
-    bring = _Bring(repo, limits or Limits(), wanted_digest, message or f"imported from {_shown(url)}", keep_query, watch)
-    listed = list(_listed(url, check_path(path, portable=False), bring.limits, repo))
+    bring = _Bring(repo, limits or Limits(), wanted_digest, message or f"imported from {shown(url)}", keep_query, watch)
+    listed = list(list_files(url, check_path(path, portable=False), bring.limits, repo))
     if wanted_digest is not None and (len(listed) != 1 or listed[0].path != path):
         raise UsageError(
             "one digest cannot be that of a folder's files", rule="usage", fix="leave --expect away, or name one file"
@@ -117,88 +101,6 @@ def import_url(
     if give_files:
         return _give(repo, told(report, made), made, actual, rescue)
     return told(report, made)
-
-
-def name_of(url: str) -> str:
-    """What a file is called that gets no other name: the last part of its URL or path. Raises UsageError."""
-    path = urlsplit(url).path if "://" in url else url
-    name = unquote(path.rstrip("/").rpartition("/")[2])
-    try:
-        return check_path(name)
-    except HeadwaterError as error:
-        raise UsageError(
-            f"{name!r} cannot be the name of a file here", rule="usage", fix="say how it shall be called, behind the URL"
-        ) from error
-
-
-# what is there
-
-
-def _listed(url: str, path: str, limits: Limits, repo: DvsRepo) -> Iterator[Wanted]:
-    """The files at a URL: one at a web server, any number in a bucket or at a path."""
-    scheme = urlsplit(url).scheme if "://" in url else ""
-    if scheme in ("", "file"):
-        found = _on_disk(Path(url if scheme == "" else unquote(urlsplit(url).path)).expanduser(), path)
-    elif scheme in ("s3", "memory"):
-        found = _in_bucket(url, path, repo.local / "source")
-    else:
-        check_url(url, limits)
-        yield Wanted(path, url)
-        return
-    ignored = Ignored(repo)
-    any_file = False
-    for one in found:
-        if one.path != path and ignored.own(one.path.rpartition("/")[2]):
-            continue  # text of another repository
-        any_file = True
-        if (one.size or 0) > limits.max_bytes:
-            raise _large(one.path, limits)
-        yield one
-    if not any_file:
-        raise HeadwaterError(
-            "there is no such file or folder", rule="dvs-file-not-found", path=_shown(url), fix="check the spelling"
-        )
-
-
-def _on_disk(full: Path, path: str) -> Iterator[Wanted]:
-    """A file of this machine, or those below a folder. Links in it are not followed, and nothing is tidied up there."""
-    full = Path(os.path.realpath(full))
-    if full.is_file():
-        yield Wanted(path, None, full.stat().st_size, None, partial(_open, full), full)
-        return
-    for above, folders, names in os.walk(full, onerror=_raise):
-        folders[:] = sorted(name for name in folders if name not in NEVER_ENTERED and name != CLONE)
-        for name in sorted(names):
-            file = Path(above) / name
-            if not is_leftover(name) and not file.is_symlink() and file.is_file():
-                target = under(path, file.relative_to(full).as_posix())
-                yield Wanted(target, None, file.stat().st_size, None, partial(_open, file), file)
-
-
-def _open(path: Path) -> BinaryIO:
-    return path.open("rb")
-
-
-def _raise(error: OSError) -> None:
-    if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
-        raise error
-
-
-def _in_bucket(url: str, path: str, state: Path) -> Iterator[Wanted]:
-    """An object of a bucket, or those below a prefix. `state` is for what reading leaves."""
-    from resources.storage import open_storage
-
-    above, _, name = url.rstrip("/").rpartition("/")
-    if not urlsplit(url).path.strip("/"):
-        above, name = url, ""
-    storage = open_storage(above, state=state)
-    stat = storage.stat(name) if name and not url.endswith("/") else None
-    if stat is not None:
-        yield Wanted(path, url, stat.size, stat.version, partial(storage.open, name))
-        return
-    for one in storage.scan(name):
-        inside = one.path[len(name) + 1 :] if name else one.path
-        yield Wanted(under(path, inside), f"{url.rstrip('/')}/{inside}", one.size, one.version, partial(storage.open, one.path))
 
 
 # bringing it
@@ -291,7 +193,7 @@ class _Bring:
             with one.open() as stream, self._scratch() as (file, hashing):
                 while block := stream.read(_BLOCK):
                     if file.tell() + len(block) > self.limits.max_bytes:
-                        raise _large(one.path, self.limits)
+                        raise too_large(one.path, self.limits)
                     hashing.made.update(block)
                     file.write(block)
                     self.watch(one.path, file.tell(), one.size)
@@ -418,19 +320,6 @@ def _digest(expect: str | None) -> tuple[str, str] | None:
         return algorithm, digits
     algorithm, _, digits = read_oid(expect).partition(":")
     return algorithm, digits
-
-
-def _shown(url: str) -> str:
-    return shown_url(url) if "://" in url else Path(url).name
-
-
-def _large(path: str, limits: Limits) -> HeadwaterError:
-    return HeadwaterError(
-        f"it has more than {limits.max_bytes:,} bytes",
-        rule="file-too-large",
-        path=path,
-        fix="allow more with --max-size, if it is what you want",
-    )
 
 
 def _unsaved(path: str) -> HeadwaterError:
