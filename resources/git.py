@@ -178,7 +178,7 @@ class Git:
         Raises GitError, with rule `git-incomplete` where git names versions that are not in this clone.
         """
         shown = ["log", "--all", "--reflog", "-m", "--format=", "--raw", "--no-renames", "--no-abbrev", "-z", "--", *pathspecs]
-        # Without a commit git ends with 0. Whatever else it says, its history is not known then, and must not pass for an empty one.
+        # Without a commit git ends with 0. Where it fails its history is not known, and must not pass for an empty one.
         fields = self._run(shown).split(b"\0")
         seen: dict[bytes, str] = {}
         for head, name in zip(fields[::2], fields[1::2], strict=False):

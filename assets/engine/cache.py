@@ -99,7 +99,7 @@ def parse_entry(data: bytes, fingerprint: str) -> CacheEntry | None:
             dict(record["summary"]),
             str(origin) if origin is not None else None,
         )
-    except (ValueError, KeyError, TypeError, HeadwaterError):
+    except (ValueError, KeyError, TypeError, RecursionError, HeadwaterError):
         return None
 
 
@@ -419,7 +419,9 @@ class BuildCache:
         for oid, size in entry.parts:
             if not self.objects.has(oid, size=size):
                 try:
-                    with self._transfer(lambda target, oid=oid: remote.fetch(oid, target)) as local:  # type: ignore[misc]
+                    with self._transfer(lambda target, oid=oid, size=size: remote.fetch(oid, target, size)) as local:  # type: ignore[misc]
+                        if local.stat().st_size != size:
+                            return None  # its entry lies about the length, and would never be complete
                         self.objects.put(local, oid=oid)
                 except FileNotFoundError:
                     return None

@@ -54,8 +54,8 @@ class CacheRemote(Protocol):
         """Those of the objects (oid -> bytes) that are not there."""
         ...
 
-    def fetch(self, oid: str, target: Path) -> None:
-        """Copy an object to a new local file, verified. Raises FileNotFoundError."""
+    def fetch(self, oid: str, target: Path, size: int) -> None:
+        """Copy an object of `size` bytes to a new local file, verified. Raises FileNotFoundError where there is none such."""
         ...
 
     def put(self, oid: str, source: Path) -> None:
@@ -83,7 +83,9 @@ class StorageRemote:
     def lacking(self, sizes: dict[str, int]) -> set[str]:
         return {oid for oid, size in sizes.items() if not self._objects.has(oid, size=size)}
 
-    def fetch(self, oid: str, target: Path) -> None:
+    def fetch(self, oid: str, target: Path, size: int) -> None:
+        if not self._objects.has(oid, size=size):
+            raise FileNotFoundError(oid)
         self._objects.fetch(oid, target)
 
     def put(self, oid: str, source: Path) -> None:
@@ -106,8 +108,8 @@ class ServerRemote:
     def lacking(self, sizes: dict[str, int]) -> set[str]:
         return sizes.keys() - self.server.present(sizes)
 
-    def fetch(self, oid: str, target: Path) -> None:
-        self.server.download(oid, target)
+    def fetch(self, oid: str, target: Path, size: int) -> None:
+        self.server.download(oid, target, size)
 
     def put(self, oid: str, source: Path) -> None:
         self.server.upload(oid, source)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,7 @@ from resources.storage.local import LocalStorage
 from schemas.errors import HeadwaterError, UsageError
 from schemas.oid import bytes_oid
 from tests.dvs_server import Server, running_server
-from tests.fault_proxy import Fault, Proxy, busy, dripping, fault_proxy, flipped, redirected, replaced, reset, truncated
+from tests.fault_proxy import Answer, Fault, Proxy, busy, dripping, fault_proxy, flipped, redirected, replaced, reset, truncated
 
 LARGE = [os.urandom(300_000), os.urandom(1_500_000)]
 SMALL = [b"", b"x", *(b"%d" % number * 40 for number in range(200))]
@@ -317,3 +319,89 @@ def test_records_of_actions_are_kept_and_listed(server: Server, tmp_path: Path) 
     there.put_action(names[0], b'{"format":2}')
     assert there.action(names[0]) == b'{"format":2}'
     assert [one for one in there.actions() if one in names] == sorted(names)
+
+
+def test_a_drip_is_given_up_whatever_the_length_of_a_block(
+    server: Server, proxy: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = os.urandom(100_000)
+    oid, sizes = bytes_oid(data), sizes_of([data])
+    remote(server.url, tmp_path, server.token).put({oid: store(tmp_path / "one", data)}, sizes, Told())
+    monkeypatch.setattr(http, "_PATIENCE", 0.2)
+    monkeypatch.setattr(http, "_SLOWEST", 1 << 30)
+    drips = [dripping(0.05, 100)] * 100
+    proxy.faults = list(drips)
+    there = remote(proxy.url, tmp_path, server.token)
+    began = time.monotonic()
+    told = Told()
+    there.fetch([oid], sizes, store(tmp_path / "two"), told)
+    assert "too slow" in str(told.errors[oid])
+    proxy.faults = [refusal_that_drips] * 100
+    with pytest.raises((HeadwaterError, OSError)):
+        there.present([oid])
+    assert time.monotonic() - began < 15
+
+
+def refusal_that_drips(answer: Answer) -> None:
+    """An error whose text comes a byte at a time and does not end."""
+    answer.client.sendall(b"HTTP/1.1 500 Error\r\nContent-Type: text/plain\r\n\r\n")
+    for _ in range(200):
+        answer.client.sendall(b"x")
+        time.sleep(0.05)
+
+
+def test_transfers_that_were_given_up_leave_the_connections_to_the_next(
+    server: Server, proxy: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = os.urandom(3_000_000)
+    oid, sizes = bytes_oid(data), sizes_of([data])
+    remote(server.url, tmp_path, server.token).put({oid: store(tmp_path / "one", data)}, sizes, Told())
+    monkeypatch.setattr(http, "_PATIENCE", -1.0)
+    monkeypatch.setattr(http, "_SLOWEST", 1 << 40)
+    there = HttpRemote(proxy.url, tmp_path / "way", token=server.token, workers=2)
+    target = store(tmp_path / "two")
+    done = threading.Event()
+
+    def many() -> None:
+        for _ in range(3):
+            shutil.rmtree(tmp_path / "way", ignore_errors=True)
+            with suppress(HeadwaterError, OSError):
+                there.fetch([oid], sizes, target, lambda _oid, _error: None)
+        done.set()
+
+    threading.Thread(target=many, daemon=True).start()
+    assert done.wait(60)
+
+
+def test_more_bytes_than_an_object_has_are_not_taken(server: Server, proxy: Proxy, tmp_path: Path) -> None:
+    data = os.urandom(100_000)
+    oid = bytes_oid(data)
+    sent: list[int] = []
+
+    def endless(answer: Answer) -> None:
+        answer.client.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n\r\n")
+        with suppress(OSError):
+            for number in range(2_000):
+                answer.client.sendall(bytes(100_000))
+                sent.append(number)
+
+    proxy.faults = [endless] * 50
+    told = Told()
+    remote(proxy.url, tmp_path, server.token).fetch([oid], {oid: len(data)}, store(tmp_path / "two"), told)
+    assert told.rules() == {oid: "oid-mismatch"}
+    with pytest.raises(HeadwaterError):
+        remote(proxy.url, tmp_path, server.token).download(oid, tmp_path / "file", len(data))
+    assert sum(1 for _ in sent) < 1_000
+    assert list((tmp_path / "way/partial").iterdir()) == []
+
+
+@pytest.mark.parametrize("token", ["sec\nret", "sec ret", "secr\u00e9t", "\u2019secret", "sec\x00ret"])
+def test_a_token_that_cannot_be_sent_is_refused_and_not_shown(server: Server, tmp_path: Path, token: str) -> None:
+    with pytest.raises(HeadwaterError) as caught:
+        remote(server.url, tmp_path, token).present(["blake3:" + "0" * 64])
+    assert caught.value.rule == "token-malformed"
+    assert "ret" not in caught.value.message.replace("characters", "")
+
+
+def test_a_line_feed_behind_a_token_is_none_of_it(server: Server, tmp_path: Path) -> None:
+    assert remote(server.url, tmp_path, f"{server.token}\n").present(["blake3:" + "0" * 64]) == set()
