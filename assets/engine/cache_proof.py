@@ -50,6 +50,8 @@ def prove(builder: Builder, refs: Sequence[Ref], number: int, progress: Progress
         recipe = standing.node.recipe
         if standing.fingerprint is None or recipe.items is not None or standing.stale_upstream:
             continue
+        if any(role.absent for role in standing.roles.values()):
+            continue  # what it is made of is not here, so that nothing can be said against it
         entry = cache.find(standing.fingerprint, recipe, remote=False)
         if entry is not None:
             held.append((ref, entry))
@@ -87,6 +89,8 @@ def _compare(recipe: Recipe, entry: CacheEntry, kept: Path, made: Made) -> list[
         return [f"the cache has other files: {', '.join(names[:5])}"]
     changed = sorted(path for (place, path) in fresh if cached[place, path] != fresh[place, path])
     if not changed or recipe.reproducibility is Reproducibility.BYTE_EQUAL:
+        if not changed and entry.output_digest != made.output_digest:
+            return ["the cache says another output digest than a build has"]  # what is made of it would be taken for fresh
         return [f"{path} has other bytes in the cache than a build makes" for path in changed[:5]]
     if recipe.reproducibility is Reproducibility.CLOSE and recipe.compare is not None:
         found: list[str] = recipe.compare.load()(kept, made.folder / "outputs")

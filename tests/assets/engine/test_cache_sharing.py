@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 import assets.engine.cache_remote as cache_remote
-from assets.engine.cache import Keeping, entry_path
+from assets.engine.cache import Keeping
+from assets.engine.cache_remote import entry_path
 from assets.engine.engine import Engine
 from assets.engine.model import Policy, Ref, Result
 from resources.config import load_config
@@ -308,3 +309,44 @@ def test_a_token_belongs_to_one_server(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(HeadwaterError) as caught:
         token_for("https://one.example", trusted=False)
     assert caught.value.rule == "tokens-unreadable"
+
+
+@pytest.mark.parametrize("spoil", ["longer", "shorter", "nested"])
+def test_an_entry_that_lies_about_lengths_or_cannot_be_read_costs_a_build(
+    root: Path, remote: str, tmp_path: Path, spoil: str
+) -> None:
+    engine = engine_on(root)
+    results(engine, ("*/upper",))
+    record = engine.provenance(UPPER)
+    assert record is not None
+    engine.cache.push()
+    place = entry_path(record.fingerprint)
+    entry = json.loads(engine.workspace.state.read(place))
+    right = entry["outputs"][0]["size"]
+    entry["outputs"][0]["size"] = right + 5 if spoil == "longer" else right - 1
+    data = canonical_json(entry) if spoil != "nested" else b"[" * 200_000
+    if remote.startswith("file:"):
+        open_storage(remote).write(place, data)
+    elif spoil != "nested":
+        there = cache_remote.open_remote(engine.workspace)
+        assert there is not None
+        there.put_entry(record.fingerprint, data)
+    else:
+        pytest.skip("an object server takes no such record")
+    other = engine_on(colleague(root, tmp_path))
+    assert results(other, ("*/upper",)) == {"upper": "built"}
+    assert json.loads(other.workspace.state.read(place))["outputs"][0]["size"] == right
+
+
+def test_an_entry_that_lies_about_its_digest_alone_is_found_too(root: Path) -> None:
+    engine = engine_on(root)
+    results(engine, ("*/upper",))
+    record = engine.provenance(UPPER)
+    assert record is not None
+    place = entry_path(record.fingerprint)
+    entry = json.loads(engine.workspace.state.read(place))
+    entry["output_digest"] = bytes_oid(b"another")
+    engine.workspace.state.write(place, canonical_json(entry))
+    (proof,) = engine_on(root).prove_cache(5, ["*/upper"])
+    assert proof.differences == ("the cache says another output digest than a build has",)
+    assert engine_on(root).prove_cache(5, ["*/upper"]) == []

@@ -138,6 +138,10 @@ def test_a_clone_without_the_large_inputs_restores_what_was_built_from_them(
     assert set(outcomes(run("build", "tables/*", "--yes", "--json")).values()) == {"restored"}
     assert (clone / "project/playground.db").read_bytes() == (versioned / "project/playground.db").read_bytes()
     assert run("status", "tables/*", "--exit-code").code == 0
+    # What cannot be built again here is neither called another one nor dropped.
+    kept = run("cache", "stats", "--json").records
+    assert run("cache", "verify", "tables/*", "--rebuild", "9").code == 0
+    assert run("cache", "stats", "--json").records == kept
     # The file itself makes no difference once it is there.
     assert run("dvs", "get").code == 0
     assert run("status", "tables/*", "--exit-code").code == 0
