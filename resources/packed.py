@@ -115,13 +115,20 @@ class PackFolder:
         return None
 
     def read(self, located: Located) -> bytes:
-        """The stored bytes of a member. Raises DamagedPack, FileNotFoundError when the pack is gone."""
+        """The stored bytes of a member. Raises DamagedPack, FileNotFoundError when the pack is gone: also when another thread let
+        go of it meanwhile, and what was read is nothing or another file's."""
         assert located.member is not None
         with self._lock:
             pack = (self._packs or {}).get(located.path)
         if pack is None:
             raise FileNotFoundError(located.path)
-        return pack.stored(located.member)
+        try:
+            return pack.stored(located.member)
+        except (OSError, ValueError, HeadwaterError):
+            with self._lock:
+                if (self._packs or {}).get(located.path) is pack:
+                    raise
+            raise FileNotFoundError(located.path) from None
 
     def close(self) -> None:
         """Let go of every pack."""
@@ -272,9 +279,9 @@ class PackedObjects:
                 if oid is None:
                     continue
                 try:
-                    stored = pack.stored(member)
+                    stored = self.packs.read(Located(pack.path, member=member))
                     data = encoding.decompressed(stored, member.size) if member.encoding == ZSTD else stored
-                except HeadwaterError:
+                except (HeadwaterError, FileNotFoundError):
                     continue
                 if oid_of(data, parse_oid(oid)[0]) == oid:
                     yield oid, data
@@ -439,7 +446,8 @@ class Batch:
         self.packed = packed
         self._writer: PackWriter | None = None
         self._new: list[str] = []
-        self._known = {key for pack in store.packs.packs() for key in pack.key_set()} if packed else set()
+        # Looked at anew: what a pack held that somebody collected or wrote again is not here any more.
+        self._known = {key for pack in store.packs.packs(again=True) for key in pack.key_set()} if packed else set()
 
     def __enter__(self) -> Batch:
         return self

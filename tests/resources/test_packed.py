@@ -12,6 +12,7 @@ import pytest
 from resources import encoding, packed
 from resources.objects import RottenObject
 from resources.packed import SMALL, PackedObjects
+from resources.packs import Member, Pack
 from resources.storage import open_storage
 from resources.storage.base import Storage
 from resources.storage.local import LocalStorage
@@ -272,3 +273,36 @@ def test_other_algorithms_name_other_objects(storage: Storage, tmp_path: Path) -
         oid = store.put(b"data", algorithm=algorithm)
         assert oid == oid_of(b"data", algorithm)
         assert store.get(oid) == b"data"
+
+
+def test_what_somebody_else_took_away_is_put_again(storage: Storage, tmp_path: Path) -> None:
+    one, other = _store(storage, tmp_path), _store(storage, tmp_path)
+    oid = one.put(b"small")
+    assert one.has(oid)
+    other.rewrite(lambda _oid: False, other.packs.packs())
+    assert one.put(b"small") == oid
+    assert _store(storage, tmp_path).get(oid) == b"small"
+
+
+def test_a_pack_that_is_let_go_while_it_is_read_is_looked_for_again(
+    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = _store(storage, tmp_path), _store(storage, tmp_path)
+    oids = [one.put(b"first " * 9), one.put(b"second " * 99)]
+    real = Pack.stored
+    moved: list[bool] = []
+
+    def stored(pack: Pack, member: Member) -> bytes:
+        if not moved:
+            # Another process repacks, and another thread of this one looks at the packs: the file that was open is closed, and
+            # its descriptor may belong to another one by now.
+            moved.append(True)
+            other.rewrite(lambda _oid: True, other.packs.packs(again=True))
+            one.packs.packs(again=True)
+        return real(pack, member)
+
+    monkeypatch.setattr(Pack, "stored", stored)
+    assert one.get(oids[1]) == b"second " * 99
+    moved.clear()
+    one.put(b"third")
+    assert dict(one.get_small(oids)).items() <= {oids[0]: b"first " * 9, oids[1]: b"second " * 99}.items()
