@@ -35,7 +35,6 @@ KEEP_TRASH: Final = 7 * 86_400.0
 WASTE: Final = 0.25
 """A pack is rewritten when so much of it is garbage."""
 _FORMAT: Final = 1
-_PLAN_LIMIT: Final = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)

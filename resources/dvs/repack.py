@@ -14,7 +14,7 @@ from schemas.errors import HeadwaterError
 
 if TYPE_CHECKING:
     from resources.dvs.repo import DvsRepo
-    from resources.packed import PackedObjects
+    from resources.packed import Located, PackedObjects
 
 _AT_ONCE: Final = 20_000
 """Objects that change their place before the old places are freed."""
@@ -69,11 +69,11 @@ def _pack(store: PackedObjects, made: Repacked, progress: Callable[[str], None] 
                 if located is None:
                     continue
                 try:
-                    data = b"".join(store.blocks_at(located, oid))
+                    data = _if_small(store, located, oid)
                 except HeadwaterError as error:
                     made.damaged += (error,)
                     continue
-                if len(data) < SMALL:
+                if data is not None:
                     batch.put(data, oid=oid)
                     moved.append(oid)
         for oid in moved:
@@ -85,6 +85,16 @@ def _pack(store: PackedObjects, made: Repacked, progress: Callable[[str], None] 
             store.rewrite(lambda _oid: True, small)
         except HeadwaterError as error:
             made.damaged += (error,)
+
+
+def _if_small(store: PackedObjects, located: Located, oid: str) -> bytes | None:
+    """The verified bytes of a small object, None for one that only its compression makes small."""
+    data = bytearray()
+    for block in store.blocks_at(located, oid):
+        data += block
+        if len(data) >= SMALL:
+            return None
+    return bytes(data)
 
 
 def _whole_in_pack(store: PackedObjects, oid: str, made: Repacked) -> bool:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -486,3 +487,22 @@ def test_a_storage_on_s3_is_collected_restored_and_repacked_like_a_folder(tmp_pa
         assert repo.audit_log.verify()[1] == []
     finally:
         repo.close()
+
+
+def test_repack_needs_little_memory_for_a_large_object_that_is_stored_small(make: Make) -> None:
+    repo = make(layout="loose", compression="zstd")
+    put(repo, {"zeros": bytes(48 << 20), "a": b"small" * 10})
+    oid = bytes_oid(bytes(48 << 20))
+    located = repo.objects.file_of(oid)
+    assert located is not None
+    assert located.stored < 64 << 10
+    tracemalloc.start()
+    try:
+        made = repack(repo, "packed")
+        _now, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 16 << 20
+    assert (made.packed, made.damaged) == (1, ())
+    assert repo.objects.file_of(oid) == located
+    repo.objects.verify(oid)
