@@ -304,7 +304,8 @@ def _carry_out(
     paths = sorted({*plan.restored, *plan.removed})
     repo.audit(name, {path: wanted[path].sidecar.oid for path in plan.restored}, message or f"back to {plan.target[:12]}")
     with nullcontext() if locked else repo.lock():
-        report.state = repo.record(name, list(snapshot.files), paths, message or f"Rolled back to {plan.target[:8]}")
+        # As it is now: somebody may have added a file since the text went back.
+        report.state = repo.record(name, tracked_now(repo), paths, message or f"Rolled back to {plan.target[:8]}")
     return report
 
 
