@@ -5,11 +5,13 @@ Reading only. What is done with the rest is `resources.dvs.gc`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from resources.dvs.audit import read_line
 from resources.dvs.snapshots import sidecar_paths
 from schemas.dvs import manifest, sidecar
 from schemas.dvs.oids import read_oid
@@ -18,13 +20,15 @@ from schemas.errors import HeadwaterError, NewerFormat
 if TYPE_CHECKING:
     from resources.dvs.repo import DvsRepo
 
+_OIDS = re.compile(rb"(?:blake3|sha256|xxh3):[0-9a-f]{16,64}")
 _PATHSPECS = (":(glob)**/*.dvs", ":(glob)**/*.dvs.toml", ":(glob)**/dvs.lock")
 
 
 def needed(repo: DvsRepo, *, expire: float | None = None, history: bool = True) -> dict[str, str]:
-    """oid -> the first reason it is needed: `working tree`, `manifest`, `state <id>`, `git history`.
+    """oid -> the first reason it is needed: `working tree`, `manifest`, `state <id>`, `git history`, `rescued`.
 
-    States of the log that ended more than `expire` seconds ago do not count (None: all count), the present one always does.
+    States of the log that ended more than `expire` seconds ago do not count (None: all count), the present one always does. Nor do
+    bytes that were rescued longer ago; the others stay, though no text names them: the storage is the only place they are in.
     `history` reads every version of every sidecar that git can reach: branches, tags, stashes and reflogs of this clone. Raises
     HeadwaterError where a sidecar, a state or the history of git cannot be read: what it names is not known, so nothing may be
     collected.
@@ -43,7 +47,17 @@ def needed(repo: DvsRepo, *, expire: float | None = None, history: bool = True) 
     if history:
         for oid, path in in_git(repo).items():
             found.setdefault(oid, f"git history: {path}")
+    limit = _moment(expire)
+    for record in repo.audit_log.records():
+        if record.operation == "rescue" and (limit is None or record.time > limit):
+            for path, oid in record.files.items():
+                found.setdefault(oid, f"rescued: {path}")
     return found
+
+
+def _moment(expire: float | None) -> str | None:
+    """So many seconds ago, as logs write it."""
+    return None if expire is None else (datetime.now(UTC) - timedelta(seconds=expire)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _in_working_tree(repo: DvsRepo) -> Iterator[tuple[str, str]]:
@@ -80,9 +94,7 @@ def live_states(repo: DvsRepo, expire: float | None) -> list[str]:
         raise damaged[0]
     head = repo.head()
     states = [head] if head is not None else []
-    limit = None
-    if expire is not None:
-        limit = (datetime.now(UTC) - timedelta(seconds=expire)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    limit = _moment(expire)
     for record in reversed(records):
         states.append(record.new)
         if limit is not None and record.ts <= limit:
@@ -128,7 +140,7 @@ class Claims:
     """Who the audit log says added an object, and when it was first added (RFC 3339)."""
 
     clones: dict[str, set[str]] = field(default_factory=dict)
-    """oid -> the clones that added it; `` for lines of tools that name none."""
+    """oid -> the clones that added it; `` for lines that name none: of other tools, or damaged."""
     first: dict[str, str] = field(default_factory=dict)
 
 
@@ -137,9 +149,18 @@ DROPS = frozenset({"remove", "gc", "trash-empty", "trash-restore"})
 
 
 def claims(repo: DvsRepo) -> Claims:
-    """The claims of the storage's audit log."""
+    """The claims of the storage's audit log.
+
+    A line that cannot be read was torn by a kill, or by two machines that append at once on a network share: whose objects it
+    names is not known, so that nobody may take them for theirs alone.
+    """
     made = Claims()
-    for record in repo.audit_log.records():
+    for _number, line in repo.audit_log.lines():
+        record = read_line(line)
+        if record is None:
+            for oid in _OIDS.findall(line):
+                made.clones.setdefault(oid.decode(), set()).add("")
+            continue
         if record.operation in DROPS:
             continue
         for oid in record.files.values():

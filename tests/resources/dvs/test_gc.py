@@ -22,6 +22,7 @@ from resources.dvs.leases import StorageBusy
 from resources.dvs.repack import repack
 from resources.dvs.repo import DvsRepo
 from resources.dvs.results import Outcome
+from resources.dvs.restore import get
 from resources.dvs.roots import needed
 from resources.storage.local import LocalStorage
 from schemas.dvs.config import RepoConfig
@@ -506,3 +507,37 @@ def test_repack_needs_little_memory_for_a_large_object_that_is_stored_small(make
     assert (made.packed, made.damaged) == (1, ())
     assert repo.objects.file_of(oid) == located
     repo.objects.verify(oid)
+
+
+def test_rescued_bytes_stay_although_no_text_names_them(make: Make) -> None:
+    repo = make()
+    put(repo, {"a": b"saved"})
+    assert repo.folder is not None
+    (repo.folder / "a").write_bytes(b"never added")
+    assert not get(repo, [], rescue=True).failed
+    assert (repo.folder / "a").read_bytes() == b"saved"
+    rescued = bytes_oid(b"never added")
+    assert needed(repo, history=False)[rescued] == "rescued: a"
+    assert make_plan(repo, Options(grace=0.0)).items == []
+    # As with the states of the log, `expire` says when they count no more.
+    assert needed(repo, expire=3600.0, history=False)[rescued] == "rescued: a"
+    time.sleep(1.1)
+    assert rescued not in needed(repo, expire=0.0, history=False)
+    assert [item.oid for item in make_plan(repo, ALL).items] == [rescued]
+
+
+def test_what_a_damaged_line_of_the_audit_log_names_may_be_somebody_elses(make: Make) -> None:
+    one, two = make("one"), make("two")
+    for repo in (one, two):
+        put(repo, {"a": b"both"})
+    drop(one, "a")
+    log = one.objects.storage.local_root
+    assert log is not None
+    path = log / "audit.log.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    assert b'"user":"two"' in lines[1]
+    # Two machines that append at once on a network share: the end of the one lies over the beginning of the other.
+    path.write_bytes(b"".join([lines[0], lines[1][40:], *lines[2:]]))
+    plan = make_plan(one, ALL)
+    assert plan.items == []
+    assert plan.stays["other clones added them"] == 1
