@@ -27,8 +27,8 @@ _PATHSPECS = (":(glob)**/*.dvs", ":(glob)**/*.dvs.toml", ":(glob)**/dvs.lock")
 def needed(repo: DvsRepo, *, expire: float | None = None, history: bool = True) -> dict[str, str]:
     """oid -> the first reason it is needed: `working tree`, `manifest`, `state <id>`, `git history`, `rescued`.
 
-    States of the log that ended more than `expire` seconds ago do not count (None: all count), the present one always does. Nor do
-    bytes that were rescued longer ago; the others stay, though no text names them: the storage is the only place they are in.
+    States of the log that ended more than `expire` seconds ago do not count (None: all count), the present one always does. Nor
+    do bytes that were rescued longer ago; the others stay, though no text names them: they may be nowhere but in the storage.
     `history` reads every version of every sidecar that git can reach: branches, tags, stashes and reflogs of this clone. Raises
     HeadwaterError where a sidecar, a state or the history of git cannot be read: what it names is not known, so nothing may be
     collected.

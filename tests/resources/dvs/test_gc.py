@@ -21,8 +21,8 @@ from resources.dvs.init import init
 from resources.dvs.leases import StorageBusy
 from resources.dvs.repack import repack
 from resources.dvs.repo import DvsRepo
-from resources.dvs.results import Outcome
 from resources.dvs.restore import get
+from resources.dvs.results import Outcome
 from resources.dvs.roots import needed
 from resources.storage.local import LocalStorage
 from schemas.dvs.config import RepoConfig
