@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -193,12 +193,13 @@ class PackedObjects:
         With `sizes`, their lengths in bytes as far as they are known, a file of another length does not count: other tools leave
         such behind when they are killed.
         """
-        wanted = set(oids)
+        wanted = oids if isinstance(oids, Collection) else list(oids)
         keys: set[bytes] = set()
         for pack in self.packs.packs(again=True):
             keys |= pack.key_set()
         here = {oid for oid in wanted if key_of(oid) in keys}
-        rest = wanted - here
+        del keys
+        rest = {oid for oid in wanted if oid not in here}
         known = sizes or {}
         if len(rest) >= _LIST_FROM:
             return here | {oid for oid, path, size in self._files() if oid in rest and self._is_whole(oid, path, size, known)}

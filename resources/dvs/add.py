@@ -146,6 +146,7 @@ class _Add:
                     self._let_go(path, before.sidecar.oid)
                 same = before is not None and before.sidecar.oid == oid and oid in held
                 taken.append(_Taken(path, oid, size, seen, before, Outcome.PRESENT if same else Outcome.COPIED))
+        vouched.known.close()
         return taken
 
     def _take(self, path: str, algorithm: str, batch: Batch) -> tuple[str, int, Signature]:
@@ -297,7 +298,7 @@ class _Vouched:
     """The oids of files that the working tree's index can vouch for, without reading them."""
 
     def __init__(self, repo: DvsRepo) -> None:
-        self.known = WorkingIndex(repo.local / "working.db").load()
+        self.known = WorkingIndex(repo.local / "working.db").opened()
         self.algorithm = repo.config.hash_algo
         self.folders: dict[str, dict[tuple[str, Signature], str]] = {}
 

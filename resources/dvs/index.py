@@ -80,6 +80,47 @@ def unpack(packed: bytes) -> list[str]:
     return packed.decode("utf-8", "surrogateescape").split("\0") if packed else []
 
 
+class Known:
+    """The folders that an index holds, while it is open; none where the file cannot be read."""
+
+    def __init__(self, path: Path) -> None:
+        self._connection: sqlite3.Connection | None = None
+        self.paths: set[str] = set()
+        made = _connect(path)
+        try:
+            self._connection = made.__enter__()
+            self.paths = {row[0] for row in self._connection.execute("select path from folders")}
+        except (sqlite3.DatabaseError, OSError):
+            self.close()
+
+    def __enter__(self) -> Known:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file; no folder is known any more."""
+        self.paths = set()
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def __contains__(self, path: str) -> bool:
+        return path in self.paths
+
+    def get(self, path: str) -> Folder | None:
+        """The folder as it was seen, None where it was not."""
+        if path not in self.paths or self._connection is None:
+            return None
+        query = "select path, names, signatures, taken, rows from folders where path = ?"
+        try:
+            row = self._connection.execute(query, (path,)).fetchone()
+        except sqlite3.DatabaseError:
+            return None
+        return None if row is None else Folder(*row)
+
+
 class WorkingIndex:
     """The folders of one working tree in the SQLite file at `path`. Without write access nothing is remembered."""
 
@@ -94,6 +135,10 @@ class WorkingIndex:
         except (sqlite3.DatabaseError, OSError):
             return {}
         return {row[0]: Folder(*row) for row in rows}
+
+    def opened(self) -> Known:
+        """The folders, read one by one as they are asked for: those of a million files would take a gigabyte together."""
+        return Known(self.path)
 
     def save(self, fresh: Iterable[Folder], gone: Iterable[str]) -> None:
         """Keep the new rows and forget the folders that are gone."""
@@ -124,12 +169,13 @@ class WorkingIndex:
             folders.setdefault(above, []).append((name, signature, oid, size, sidecar))
         if not folders:
             return
-        known = self.load()
+        with self.opened() as index:
+            known = {above: index.get(above) for above in folders}
         taken = time.time_ns()
         fresh = []
         for above, found in folders.items():
             rows: dict[str, tuple[Any, Signature, str]] = {}
-            old = known.get(above)
+            old = known[above]
             if old is not None:
                 values = old.values()
                 for (name, signature), position in old.vouches().items():

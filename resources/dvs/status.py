@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from resources.dvs.working import WorkFile, WorkingTree, scan
+from resources.dvs.working import WorkFile, WorkingTree, scan, uncollected
 from schemas.errors import HeadwaterError
 
 if TYPE_CHECKING:
@@ -64,18 +64,18 @@ def status(
     A path that is asked for and not tracked comes as UNTRACKED, one that is nowhere as an error. With `untracked` the files
     that have no sidecar come too.
     """
-    tree = scan(repo, enter=enter)
-    return rows(repo, tree, paths, untracked=untracked)
+    with uncollected():
+        return rows(repo, scan(repo, enter=enter), paths, untracked=untracked)
 
 
 def rows(repo: DvsRepo, tree: WorkingTree, paths: Sequence[str] = (), *, untracked: bool = False) -> list[StatusRow]:
     """The status of what a scan found."""
     files = [file for file in tree.files if not paths or _asked(file.path, paths)]
-    sizes = {file.recorded: file.size for file in files if file.recorded is not None and file.size is not None}
-    oids = sizes.keys() | {file.recorded for file in files if file.recorded is not None}
-    held = repo.objects.present(oids, sizes)
-    if len(held) < len(oids):
-        held |= repo.cache.present(oids - held, sizes)
+    sizes = {file.recorded: file.size or 0 for file in files if file.recorded is not None}
+    held = repo.objects.present(sizes, sizes)
+    if len(held) < len(sizes):
+        held |= repo.cache.present(sizes.keys() - held, sizes)
+    del sizes
     made = [_row(file, held) for file in files]
     if paths:
         made += _unknown(files, tree, paths)

@@ -6,14 +6,16 @@ not tracked are named, never read. Nothing is written but the index. Links are n
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import stat as modes
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from resources.dvs.index import NOTHING, Folder, Signature, WorkingIndex, pack, packed, signature_of
 from schemas.dvs import sidecar as sidecars
@@ -25,13 +27,15 @@ from schemas.oid import fd_oid
 if TYPE_CHECKING:
     from resources.dvs.repo import DvsRepo
 
+_KIND: Final = 0o170000
+_SAVE_FROM: Final = 16 << 20
+"""Characters of new rows that are held before they are kept in the index."""
 NEVER_ENTERED: Final = frozenset(
     {".git", ".hg", ".svn", ".dvc", ".headwater", "headwater-rescue", "node_modules", "__pycache__", ".venv"}
 )
 
 
-@dataclass(frozen=True, slots=True)
-class WorkFile:
+class WorkFile(NamedTuple):
     """One tracked file as it lies there.
 
     `recorded` and `size` are what its sidecar says (`problem` says why it cannot be read, then both are None); `actual` is the
@@ -74,7 +78,20 @@ def scan(
         raise HeadwaterError(
             "the working tree is not on this machine", rule="dvs-needs-local", fix="clone the repository and run it there"
         )
-    return _Scan(repo, root, enter, progress).run(below)
+    with uncollected():
+        return _Scan(repo, root, enter, progress).run(below)
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Without the collector of circular garbage: rows make none, and looking at a million of them costs seconds."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 class _Scan:
@@ -87,17 +104,23 @@ class _Scan:
         self.progress = progress
         self.mirror = repo.config.metadata_folder
         self.index = WorkingIndex(repo.local / "working.db")
-        self.known = self.index.load()
+        self.known = self.index.opened()
         self.made = WorkingTree()
 
     def run(self, below: str) -> WorkingTree:
         fresh: list[Folder] = []
+        unsaved = 0
         seen: set[str] = set()
         for where, entries in self._walk(below):
             seen.add(where)
             folder = self._folder(where, entries)
             if folder is not None:
                 fresh.append(folder)
+                unsaved += len(folder.rows)
+                if unsaved > _SAVE_FROM:
+                    # A first look at a million files would hold all their rows twice.
+                    self.index.save(fresh, [])
+                    fresh, unsaved = [], 0
         for where in self._mirrored(below):
             if where not in seen:
                 seen.add(where)
@@ -105,31 +128,30 @@ class _Scan:
                 if folder is not None:
                     fresh.append(folder)
         inside = f"{below}/" if below else ""
-        gone = [path for path in self.known if path not in seen and (path == below or path.startswith(inside))]
+        gone = [path for path in self.known.paths if path not in seen and (path == below or path.startswith(inside))]
+        self.known.close()
         self.index.save(fresh, [] if self.enter is not None else gone)
         self.made.files.sort(key=lambda file: file.path)
         self.made.untracked.sort()
         return self.made
 
     def _walk(self, below: str) -> Iterator[tuple[str, list[os.DirEntry[str]]]]:
-        """(folder, its entries sorted by name), each folder before those in it; links and special files are left out."""
+        """(folder, its entries but for folders, in any order), each folder before those in it."""
         stack = [below]
         while stack:
             where = stack.pop()
+            files = []
             try:
                 with os.scandir(self.root / where if where else self.root) as found:
-                    entries = sorted(found, key=lambda entry: entry.name)
+                    for entry in found:
+                        if not entry.is_dir(follow_symlinks=False):
+                            files.append(entry)
+                            continue
+                        folder = f"{where}/{entry.name}" if where else entry.name
+                        if self._entered(folder, entry.name):
+                            stack.append(folder)
             except (FileNotFoundError, NotADirectoryError):
                 continue
-            files = []
-            for entry in reversed(entries):
-                if entry.is_dir(follow_symlinks=False):
-                    folder = f"{where}/{entry.name}" if where else entry.name
-                    if self._entered(folder, entry.name):
-                        stack.append(folder)
-                else:
-                    files.append(entry)
-            files.reverse()
             yield where, files
 
     def _mirrored(self, below: str) -> Iterator[str]:
@@ -215,7 +237,11 @@ class _Scan:
 
     def _take(self, where: str, rows: list[Any]) -> None:
         prefix = f"{where}/" if where else ""
-        self.made.files += [WorkFile(prefix + row[0], *row[1:]) for row in rows]
+        self.made.files += [
+            # One text for both oids of an unchanged file: there may be a million.
+            WorkFile(prefix + name, side, recorded, size, recorded if actual == recorded else actual, actual_size, problem)
+            for name, side, recorded, size, actual, actual_size, problem in rows
+        ]
 
     def _look(
         self, where: str, names: list[str], tracked: dict[str, str], signatures: list[Signature], old: Folder | None
@@ -277,4 +303,4 @@ def _signature(entry: os.DirEntry[str] | None) -> Signature:
         status = entry.stat(follow_symlinks=False)
     except OSError:
         return NOTHING
-    return signature_of(status) if modes.S_ISREG(status.st_mode) else NOTHING
+    return signature_of(status) if status.st_mode & _KIND == modes.S_IFREG else NOTHING

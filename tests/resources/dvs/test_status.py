@@ -222,3 +222,22 @@ def test_files_of_the_mirror_tree_are_absent_where_their_folder_is_missing(root:
     (root / "d/e").mkdir(parents=True)
     (root / "d/e/a.csv").write_text("x")
     assert ask(root)["d/e/a.csv"].status is FileStatus.UNSYNCED
+
+
+def test_a_first_look_keeps_what_it_saw_part_by_part(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from resources.dvs import working
+
+    monkeypatch.setattr(working, "_SAVE_FROM", 10)
+    for number in range(6):
+        track(root, f"d{number}/f.csv", b"%d" % number)
+    repo = open_repo(root)
+    first = working.scan(repo)
+    assert first.hashed == 6
+    with working.WorkingIndex(repo.local / "working.db").opened() as known:
+        assert known.paths == {f"d{number}" for number in range(6)}
+        held = known.get("d3")
+        assert held is not None
+        assert held.values()[0][0] == "f.csv"
+        assert known.get("nowhere") is None
+    assert working.scan(repo).files == first.files
+    repo.close()
