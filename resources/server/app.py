@@ -39,7 +39,7 @@ from resources.server.asking import (
     refuse_weak,
 )
 from resources.server.exchange import Exchange, Gone, Problem, too_large
-from resources.server.objects import Held, ServedObjects
+from resources.server.objects import Held, ServedObjects, Totals
 from resources.server.openapi import description
 from resources.server.settings import Settings
 from resources.server.tokens import Right
@@ -50,6 +50,8 @@ LOG: Final = logging.getLogger("headwater.server")
 _INLINE: Final = 1 << 20
 _TOGETHER: Final = 128 << 10
 """Bytes of objects that are made durable together with those that other requests bring at the same time."""
+_COUNT_WAIT: Final = 1.0
+"""Seconds that somebody waits for the first count of the objects."""
 _WORKERS: Final = 16
 _BINARY: Final = (
     (b"content-type", b"application/octet-stream"),
@@ -80,6 +82,7 @@ class ObjectServer:
         self.pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="objects")
         self.together = Together(objects, self.pool)
         self.began = time.monotonic()
+        self._counting: asyncio.Future[Totals] | None = None
         self._turns = asyncio.Semaphore(settings.concurrency)
         self._description = json.dumps(description(settings)).encode()
 
@@ -260,7 +263,9 @@ class ObjectServer:
         await exchange.json(200, {"status": "ok"})
 
     async def status(self, exchange: Exchange) -> None:
-        totals = await exchange.work(self.objects.count)
+        if self.objects.totals.are_old:
+            await self._count()
+        totals = self.objects.totals
         record = {
             "version": version("headwater"),
             "storage_id": self.objects.identity,
@@ -269,6 +274,15 @@ class ObjectServer:
             "uptime_secs": int(time.monotonic() - self.began),
         }
         await exchange.json(200, record)
+
+    async def _count(self) -> None:
+        """Have the objects counted by one thread, whoever asks for it how often, and wait a moment for the first count."""
+        if self._counting is None or self._counting.done():
+            self._counting = asyncio.get_running_loop().run_in_executor(self.pool, self.objects.count)
+        if self.objects.totals.objects is None:
+            await asyncio.wait([self._counting], timeout=_COUNT_WAIT)
+        if self._counting.done() and self._counting.exception() is not None:
+            LOG.error("the objects cannot be counted: %s", self._counting.exception())
 
     async def openapi(self, exchange: Exchange) -> None:
         await exchange.answer(200, self._description, [(b"content-type", b"application/json")])

@@ -159,7 +159,7 @@ class Incoming:
         assert self._folder is not None
         self._folder.settle(self._temporary, self._name)
         self._temporary = ""
-        self.store.rotten.discard(self.oid)
+        self.store.rotten.pop(self.oid, None)
         self.store.added(1, self.size)
         return "/".join(self._above)
 

@@ -73,6 +73,11 @@ class Totals:
     stored: int | None = None
     counted: float = 0.0
 
+    @property
+    def are_old(self) -> bool:
+        """Whether it is time to count again."""
+        return self.objects is None or time.monotonic() - self.counted > _COUNT_LASTS
+
 
 class ServedObjects:
     """A local store of objects as an object server uses it.
@@ -88,10 +93,10 @@ class ServedObjects:
         self.storage = storage
         self.cap = cap
         self.retain = retain
-        self.rotten: set[str] = set()
-        """Objects whose file turned out to be damaged: not here, until somebody sends them again."""
-        self.bad_members: set[str] = set()
-        """Objects whose copy in a pack turned out to be damaged: only a file of theirs counts."""
+        self.rotten: dict[str, tuple[Any, ...]] = {}
+        """oid -> the signature of its file that turned out to be damaged: not here, until somebody sends or mends it."""
+        self.bad_members: dict[str, str] = {}
+        """oid -> the pack whose copy turned out to be damaged: only what lies elsewhere counts."""
         self.totals = Totals()
         self._proofs: OrderedDict[str, tuple[tuple[Any, ...], float]] = OrderedDict()
         self._sizes: OrderedDict[str, tuple[tuple[Any, ...], int]] = OrderedDict()
@@ -149,10 +154,19 @@ class ServedObjects:
 
     def _locate(self, oid: str) -> Located | None:
         self._look_at_packs()
-        located = None if oid in self.bad_members else self.objects.packs.find(oid)
-        if located is None:
-            located = self.objects.file_of(oid)
-        return None if located is None or (located.member is None and oid in self.rotten) else located
+        return self._member(oid) or self._file(oid)
+
+    def _member(self, oid: str) -> Located | None:
+        located = self.objects.packs.find(oid)
+        return None if located is None or self.bad_members.get(oid) == located.path else located
+
+    def _file(self, oid: str) -> Located | None:
+        located = self.objects.file_of(oid)
+        if located is None or oid not in self.rotten:
+            return located
+        with suppress(FileNotFoundError):
+            return None if self._signature(located) == self.rotten[oid] else located
+        return None
 
     def _look_at_packs(self) -> None:
         """List the packs again when their folder has changed: others add and collect objects too. Raises StorageGone."""
@@ -170,7 +184,11 @@ class ServedObjects:
         self._listed = None if seen is not None and now - seen[0] < _TICK else seen
 
     def _damaged(self, held: Held) -> None:
-        (self.rotten if held.located.member is None else self.bad_members).add(held.oid)
+        if held.located.member is not None:
+            self.bad_members[held.oid] = held.located.path
+        else:
+            with suppress(FileNotFoundError):
+                self.rotten[held.oid] = self._signature(held.located)
 
     def _known_size(self, located: Located, oid: str) -> int | None:
         size = self.objects.raw_size(located, oid)
@@ -210,7 +228,7 @@ class ServedObjects:
                 sizes[oid] = size
                 left.pop(key_of(oid), None)
         for oid in wanted:
-            located = None if oid in sizes or oid in self.rotten else self.objects.file_of(oid)
+            located = None if oid in sizes else self._file(oid)
             if located is not None:
                 sizes[oid] = self._known_size(located, oid)
         return {oid: sizes[oid] for oid in wanted if oid in sizes}
@@ -366,10 +384,10 @@ class ServedObjects:
         """Whether a good copy of that length lies here, as far as can be told without reading it. Only the places where we
         write are looked at: to keep what lies in an older layout once more does no harm."""
         self._look_at_packs()
-        if oid not in self.bad_members and self.objects.packs.find(oid) is not None:
+        if self._member(oid) is not None:
             return True
         if oid in self.rotten:
-            return False
+            return self._file(oid) is not None
         try:
             status = (self.storage.root / self.objects.files.path(oid)).lstat()
         except FileNotFoundError:
@@ -422,8 +440,8 @@ class ServedObjects:
             if packs:
                 self.objects.rewrite(lambda name: name != oid, packs)
         self.added(-1, -located.stored)
-        self.rotten.discard(oid)
-        self.bad_members.discard(oid)
+        self.rotten.pop(oid, None)
+        self.bad_members.pop(oid, None)
         return True
 
     def _check_retained(self, oid: str) -> None:
@@ -444,7 +462,7 @@ class ServedObjects:
 
     def count(self) -> Totals:
         """The totals, counted at most every ten minutes; one thread counts, the others get what was known before."""
-        if self.totals.objects is None or time.monotonic() - self.totals.counted > _COUNT_LASTS:
+        if self.totals.are_old:
             if not self._counting.acquire(timeout=_COUNT_WAIT if self.totals.objects is None else 0):
                 return self.totals
             try:

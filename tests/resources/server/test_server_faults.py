@@ -305,6 +305,17 @@ def test_a_flipped_byte_is_never_sent_as_the_object(server: Server, size: int, p
     assert ask(server, "GET", path).body == data
 
 
+def test_what_somebody_else_mends_is_here_again(server: Server) -> None:
+    data = b"mended by an add on the server's machine " * 50
+    oid = put(server, data)
+    _flip(_file_of(server, oid), 7)
+    assert ask(server, "GET", path_of(oid)).status == 404
+    assert ask(server, "HEAD", path_of(oid)).status == 404
+    _file_of(server, oid).write_bytes(data)
+    assert ask(server, "HEAD", path_of(oid)).status == 200
+    assert ask(server, "GET", path_of(oid)).body == data
+
+
 def test_a_flipped_byte_in_a_pack_is_found_and_mended(tmp_path: Path) -> None:
     with running_server(tmp_path) as server:
         objects = {oid_of(data, "blake3"): data for data in (b"first" * 100, b"second" * 100, b"third" * 100)}
