@@ -6,18 +6,22 @@ out names an absolute path or holds a credential.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
 from resources.dvs.scrub import standing
-from resources.dvs.status import FileStatus, StatusRow, status
+from resources.dvs.status import FileStatus, StatusRow
+from resources.dvs.status import rows as status_rows
 from resources.dvs.sync import RemoteSetting, remote_url, resolved_remotes
+from resources.dvs.working import scan
 from resources.remotes.ledger import Ledger
 from resources.storage import is_url
 from schemas.dvs.manifest import ORIGIN, Entry
+from schemas.errors import HeadwaterError
 from schemas.oid import json_oid
 from schemas.paths import escaped
 
@@ -74,9 +78,12 @@ class States:
     standing: Standing
 
 
-def look(repo: DvsRepo) -> States:
-    """The repository as it is now. Reads the text, and of the data what the index cannot vouch for. Raises InvalidText."""
-    rows = status(repo) if repo.folder is not None else None
+def look(repo: DvsRepo, *, seconds: float | None = None) -> States:
+    """The repository as it is now. Reads the text, and of the data what the index cannot vouch for.
+
+    Raises InvalidText; HeadwaterError (rule `dvs-look-long`) when data is still to be read after `seconds`.
+    """
+    rows = None if repo.folder is None else status_rows(repo, scan(repo, progress=_until(seconds)))
     manifest = repo.manifest()
     named = {entry.oid: entry.path for entry in sorted(manifest.entries.values(), key=lambda one: one.path, reverse=True)}
     for row in rows or ():
@@ -88,6 +95,23 @@ def look(repo: DvsRepo) -> States:
     anywhere = frozenset(oid for proofs in held.values() for oid in proofs if oid in named)
     unproved = {oid: path for oid, path in sorted(named.items()) if oid not in anywhere} if settings else {}
     return States(None if rows is None else tree_state(rows), remotes, unproved, anywhere, named, standing(repo, named))
+
+
+def _until(seconds: float | None) -> Callable[[str], None] | None:
+    """What a scan calls before it reads a file: it ends the scan once the time is over."""
+    if seconds is None:
+        return None
+    end = time.monotonic() + seconds
+
+    def next_file(_path: str) -> None:
+        if time.monotonic() > end:
+            raise HeadwaterError(
+                "so much data has to be read to know its status that a look is too short",
+                rule="dvs-look-long",
+                fix="run `headwater dvs status` once, which remembers what it reads",
+            )
+
+    return next_file
 
 
 def tree_state(rows: Sequence[StatusRow]) -> TreeState:

@@ -302,6 +302,22 @@ class TestStates:
         assert daemon.skipped is not None
         assert daemon.skipped.startswith("root: ")
 
+    def test_a_tick_does_not_read_for_longer_than_a_tick_may_take(
+        self, data: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sensors_module, "LOOK_SECONDS", -1.0)
+        for index in (data / ".headwater/local/dvs").rglob("working.db"):
+            index.unlink()
+        daemon = Daemon(data, instance)
+        assert daemon.tick() == ["manifest_matches_sidecars"]
+        daemon.cursor = None
+        daemon.tick()
+        assert "headwater dvs status" in str(daemon.skipped)
+        assert events(instance, ORIGIN) == 0
+        monkeypatch.setattr(sensors_module, "LOOK_SECONDS", 30.0)
+        daemon.cursor = None
+        assert "dvs/root/working_tree" in daemon.tick()
+
     def test_a_manifest_that_cannot_be_read_fails_its_check_by_itself(self, data: Path, instance: dg.DagsterInstance) -> None:
         daemon = Daemon(data, instance)
         daemon.tick()

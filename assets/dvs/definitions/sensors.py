@@ -38,6 +38,8 @@ LOOK_AGAIN = 300.0
 """Seconds after which working trees are looked at although no text has changed: files are edited without telling anybody."""
 SHARE = 20
 """A look that took long is not repeated before so many times as long has passed."""
+LOOK_SECONDS = 30.0
+"""How long data may be read in one tick to know its status; an index that was lost makes all of it unknown."""
 ASK_SECONDS = 40.0
 """How long remotes are asked in one tick; Dagster gives a tick a minute. The next one begins with the oldest proofs."""
 _BATCH = 10_000
@@ -173,7 +175,7 @@ def _news(
         states: States | None = None
         try:
             with opened(session, store) as repo:
-                states = look(repo)
+                states = look(repo, seconds=LOOK_SECONDS)
             events += news(session, context.instance, observed(store, states), defined)
         except (HeadwaterError, OSError) as error:
             problems.append(f"{store.name}: {_plain(error)}")
@@ -206,4 +208,6 @@ def _read_cursor(cursor: str | None) -> tuple[str | None, float]:
 
 
 def _plain(error: Exception) -> str:
-    return error.message if isinstance(error, HeadwaterError) else str(error)
+    if not isinstance(error, HeadwaterError):
+        return str(error)
+    return f"{error.message}; {error.fix}" if error.fix else error.message
