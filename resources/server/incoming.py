@@ -57,12 +57,15 @@ class Incoming:
         self._temporary = ""
         self._fd: int | None = None
         self._unsynced = 0
+        self._over = False
         self._lock = threading.Lock()
         """Held while the file is used: a server that ends abandons what a thread may still be writing."""
 
     def write(self, data: bytes) -> None:
         """Take the next bytes. Raises TooMuch, HeadwaterError (rule `object-encoding`), OSError."""
         with self._lock:
+            if self._over:
+                raise ValueError("the upload was abandoned")
             if self._decoder is None:
                 self._take(data)
             else:
@@ -171,6 +174,7 @@ class Incoming:
     def abandon(self) -> None:
         """Let go, and remove what was not finished. Harmless after `finish`."""
         with self._lock:
+            self._over = True
             self._first = None
             if self._fd is not None:
                 os.close(self._fd)
