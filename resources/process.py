@@ -1,4 +1,4 @@
-"""Which process this is, in words that outlive it: host, boot, pid and start time, because pids are used again.
+"""Which process this is, in words that outlive it: host, boot, pid and start time, because pids and hosts' names are used again.
 
 Light: standard library only.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -30,10 +31,25 @@ def is_gone(mark: str) -> bool:
     return parts[3] != _UNKNOWN and start_time(int(parts[2])) != parts[3]
 
 
+@cache
 def _host() -> str:
+    """The host's name, and a digest of what tells it from others of that name: clones of a virtual machine, containers."""
+    import hashlib
     import socket
 
-    return socket.gethostname().replace(" ", "-") or _UNKNOWN
+    name = socket.gethostname().replace(" ", "-") or _UNKNOWN
+    facts = _facts()
+    return f"{name}-{hashlib.sha256(chr(10).join(facts).encode()).hexdigest()[:8]}" if facts else name
+
+
+def _facts() -> tuple[str, ...]:
+    """The machine's id and the namespace of its process numbers, as far as the system tells them."""
+    found = []
+    with suppress(OSError, UnicodeDecodeError):
+        found.append(Path("/etc/machine-id").read_text("ascii").strip())
+    with suppress(OSError):
+        found.append(str(Path("/proc/self/ns/pid").readlink()))
+    return tuple(found)
 
 
 @cache

@@ -5,10 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
-from resources.process import boot_id, is_gone, process_mark, start_time
+from resources.process import _host, boot_id, is_gone, process_mark, start_time
 
 _PRINT = "from resources.process import process_mark; print(process_mark(), flush=True); input()"
 
@@ -47,6 +48,23 @@ def test_the_same_pid_at_another_time_or_after_another_boot_is_gone() -> None:
     host, boot, pid, started = process_mark().split()
     assert is_gone(f"{host} {boot} {pid} {started}0")
     assert is_gone(f"{host} other-boot {pid} {started}")
+
+
+@pytest.mark.skipif(not Path("/proc/self/ns/pid").exists(), reason="process namespaces are Linux's")
+@pytest.mark.parametrize("what", ["namespace", "machine"])
+def test_nothing_is_certain_of_a_machine_or_container_of_the_same_name(monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    host, boot, pid, started = process_mark().split()
+    # The mark of another container on this machine, or of another machine that was given the same name.
+    monkeypatch.setattr("resources.process._facts", lambda: (f"another {what}",))
+    _host.cache_clear()
+    try:
+        theirs = process_mark().split()[0]
+    finally:
+        monkeypatch.undo()
+        _host.cache_clear()
+    assert theirs != host
+    assert not is_gone(f"{theirs} {boot} {pid} {started}0")
+    assert not is_gone(f"{theirs} other-boot {pid} {started}")
 
 
 def test_nothing_is_certain_where_the_system_tells_no_start_times(monkeypatch: pytest.MonkeyPatch) -> None:
