@@ -152,14 +152,17 @@ class Ledger:
 
     def forget(self, remote: str, oids: Iterable[str] | None = None) -> None:
         """Believe nothing more of a remote, or of these objects in it."""
+        gone = None if oids is None else [(remote, oid) for oid in oids]
+        if gone is not None and not gone:
+            return
         with suppress(sqlite3.DatabaseError, OSError), closing(self._connect()) as connection:
             with suppress(sqlite3.OperationalError):  # no such table: no manifest was proved yet
                 connection.execute("delete from whole where remote = ?", (remote,))
-            if oids is None:
+            if gone is None:
                 connection.execute("delete from proof where remote = ?", (remote,))
             else:
                 connection.execute("begin immediate")
-                connection.executemany("delete from proof where remote = ? and oid = ?", [(remote, oid) for oid in oids])
+                connection.executemany("delete from proof where remote = ? and oid = ?", gone)
                 connection.execute("commit")
 
     def _mend(self) -> None:
