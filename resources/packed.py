@@ -439,7 +439,9 @@ class PackedObjects:
 class Batch:
     """Objects on their way into a store: small ones gather in packs, large ones are put at once.
 
-    Nothing of it counts before the block ends; an error inside leaves large objects that were put, which nobody names.
+    Nothing of it counts before the block ends; an error inside leaves large objects that were put, which nobody names. A pack
+    that cannot be kept takes objects with it that were put long before: from then on every call raises that error again, and so
+    does the end of the block, for a caller who goes on after errors of single files.
     """
 
     def __init__(self, store: PackedObjects, packed: bool) -> None:
@@ -447,6 +449,7 @@ class Batch:
         self.packed = packed
         self._writer: PackWriter | None = None
         self._new: list[str] = []
+        self._failed: Exception | None = None
         # Looked at anew: what a pack held that somebody collected or wrote again is not here any more.
         self._known = {key for pack in store.packs.packs(again=True) for key in pack.key_set()} if packed else set()
 
@@ -454,11 +457,18 @@ class Batch:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if kind is None:
+        if kind is None and self._failed is None:
             self.flush()
-        elif self._writer is not None:
+            return
+        if self._writer is not None:
             self._writer.abandon()
             self._writer = None
+        if kind is None:
+            self._refuse_failed()
+
+    def _refuse_failed(self) -> None:
+        if self._failed is not None:
+            raise self._failed.with_traceback(None)
 
     def put(self, source: bytes | Path, *, oid: str | None = None, algorithm: str = "blake3") -> str:
         """Keep the bytes, or a copy of the local file; returns their oid. Raises as `PackedObjects.put`."""
@@ -478,15 +488,21 @@ class Batch:
 
     def put_stored(self, oid: str, stored: bytes, size: int, stored_as: int) -> None:
         """Put a small object as it is stored; the caller vouches for its oid."""
-        if self._writer is None:
-            self.store.scratch.mkdir(parents=True, exist_ok=True)
-            self._writer = PackWriter(self.store.scratch / f"{os.getpid()}-{id(self)}-{len(self._new)}{SUFFIX}")
-        self._writer.add(oid, stored, size=size, encoding=stored_as)
+        self._refuse_failed()
+        try:
+            if self._writer is None:
+                self.store.scratch.mkdir(parents=True, exist_ok=True)
+                self._writer = PackWriter(self.store.scratch / f"{os.getpid()}-{id(self)}-{len(self._new)}{SUFFIX}")
+            self._writer.add(oid, stored, size=size, encoding=stored_as)
+        except Exception as error:
+            self._failed = error
+            raise
         if self._writer.size >= PACK_BYTES or len(self._writer) >= PACK_MEMBERS:
             self.flush()
 
     def flush(self) -> list[str]:
         """Make what has been put so far durable and visible; returns the paths of the packs written by this batch."""
+        self._refuse_failed()
         writer, self._writer = self._writer, None
         if writer is not None:
             try:
@@ -501,6 +517,9 @@ class Batch:
                 else:
                     storage.add(path, writer.path, oid=oid)
                 self._new.append(path)
+            except Exception as error:
+                self._failed = error
+                raise
             finally:
                 writer.path.unlink(missing_ok=True)
             self.store.packs.packs(again=True)

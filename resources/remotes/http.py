@@ -262,19 +262,24 @@ class HttpRemote:
     def _fetch_small(self, oids: list[str], target: PackedObjects, done: Done) -> None:
         errors: dict[str, HeadwaterError] = {}
         arrived: set[str] = set()
-        with target.batch() as batch:
+        try:
+            with target.batch() as batch:
 
-            def receive(_what: str) -> None:
-                rest = [oid for oid in oids if oid not in arrived and oid not in errors]
-                if rest:
-                    self._receive(rest, lambda oid, data: batch.put(data, oid=oid), arrived, errors)
+                def receive(_what: str) -> None:
+                    rest = [oid for oid in oids if oid not in arrived and oid not in errors]
+                    if rest:
+                        self._receive(rest, lambda oid, data: batch.put(data, oid=oid), arrived, errors)
 
-            try:
-                again(receive, "many objects")
-            except (HeadwaterError, OSError) as error:
-                for oid in oids:
-                    if oid not in arrived:
-                        errors.setdefault(oid, as_error(error, oid))
+                try:
+                    again(receive, "many objects")
+                except (HeadwaterError, OSError) as error:
+                    for oid in oids:
+                        if oid not in arrived:
+                            errors.setdefault(oid, as_error(error, oid))
+        except (HeadwaterError, OSError) as error:
+            # A pack could not be kept, and which objects lay in it only the batch knows.
+            for oid in oids:
+                errors.setdefault(oid, as_error(error, oid))
         for oid in oids:
             done(oid, errors.get(oid))
 

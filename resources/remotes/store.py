@@ -110,15 +110,21 @@ def copy_small(
     if not oids:
         return
     arrived = []
-    with target.batch() as batch:
-        for oid in oids:
-            try:
-                data = again(lambda one: sources[one].get(one, limit=SMALL), oid)
-                batch.put(data, oid=oid)
-                moved(len(data))
-            except (HeadwaterError, OSError) as error:
-                done(oid, as_error(error, oid))
-            else:
-                arrived.append(oid)
+    try:
+        with target.batch() as batch:
+            for oid in oids:
+                try:
+                    data = again(lambda one: sources[one].get(one, limit=SMALL), oid)
+                    batch.put(data, oid=oid)
+                    moved(len(data))
+                except (HeadwaterError, OSError) as error:
+                    done(oid, as_error(error, oid))
+                else:
+                    arrived.append(oid)
+    except (HeadwaterError, OSError) as error:
+        # A pack could not be kept, and which objects lay in it only the batch knows.
+        for oid in arrived:
+            done(oid, as_error(error, oid))
+        return
     for oid in arrived:
         done(oid, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Iterator
@@ -306,3 +307,41 @@ def test_a_pack_that_is_let_go_while_it_is_read_is_looked_for_again(
     moved.clear()
     one.put(b"third")
     assert dict(one.get_small(oids)).items() <= {oids[0]: b"first " * 9, oids[1]: b"second " * 99}.items()
+
+
+class _Full:
+    """A storage that fails to take a pack once, as a full disk does that still has room for a smaller one."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, storage: Storage) -> None:
+        real = storage.add
+        self.failed = False
+
+        def add(path: str, source: bytes | Path, **more: object) -> bool:
+            if path.endswith(".pack") and not self.failed:
+                self.failed = True
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return real(path, source, **more)  # type: ignore[arg-type]  # as the storage takes them
+
+        monkeypatch.setattr(storage, "add", add)
+
+
+def test_nothing_of_a_batch_counts_when_one_of_its_packs_could_not_be_kept(
+    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packed, "PACK_BYTES", 2_000)
+    store = _store(storage, tmp_path)
+    full = _Full(monkeypatch, storage)
+    refused = 0
+    batch = store.batch()
+    for number in range(30):
+        try:
+            batch.put(b"%d" % number * 100)
+        except OSError:
+            refused += 1  # a caller that goes on with the next file
+    assert full.failed
+    with pytest.raises(OSError, match="No space"):
+        batch.__exit__(None, None, None)
+    # From the first failure on nothing is taken: what lay in the lost pack is gone as well, and the caller cannot tell.
+    assert 10 < refused < 30
+    assert list(store.list()) == []
+    assert not any(path.name.endswith(".pack") for path in (tmp_path / "scratch").iterdir())

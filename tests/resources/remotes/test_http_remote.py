@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import resources.remotes.http as http
+from resources import packed
 from resources.packed import PackedObjects
 from resources.remotes.credentials import INSECURE
 from resources.remotes.http import HttpRemote
@@ -22,6 +23,7 @@ from schemas.errors import HeadwaterError, UsageError
 from schemas.oid import bytes_oid
 from tests.dvs_server import Server, running_server
 from tests.fault_proxy import Answer, Fault, Proxy, busy, dripping, fault_proxy, flipped, redirected, replaced, reset, truncated
+from tests.resources.remotes.test_store_remote import full_once
 
 LARGE = [os.urandom(300_000), os.urandom(1_500_000)]
 SMALL = [b"", b"x", *(b"%d" % number * 40 for number in range(200))]
@@ -405,3 +407,20 @@ def test_a_token_that_cannot_be_sent_is_refused_and_not_shown(server: Server, tm
 
 def test_a_line_feed_behind_a_token_is_none_of_it(server: Server, tmp_path: Path) -> None:
     assert remote(server.url, tmp_path, f"{server.token}\n").present(["blake3:" + "0" * 64]) == set()
+
+
+def test_what_lay_in_a_pack_that_could_not_be_kept_is_not_told_to_have_come(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contents = [b"kept or not %d" % number * 100 for number in range(30)]
+    sizes = sizes_of(contents)
+    there = remote(server.url, tmp_path, server.token)
+    there.put(dict.fromkeys(sizes, store(tmp_path / "one", *contents)), sizes, Told())
+    target = store(tmp_path / "two")
+    monkeypatch.setattr(packed, "PACK_BYTES", 4_000)
+    full_once(monkeypatch, target.storage, 0)
+    told = Told()
+    there.fetch(sizes, sizes, target, told)
+    assert told.errors.keys() == sizes.keys()
+    assert {oid for oid, error in told.errors.items() if error is None} <= target.present(sizes)
+    assert "dvs-io-error" in told.rules().values()
