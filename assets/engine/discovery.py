@@ -290,8 +290,11 @@ def _ask_git(workspace: Workspace, folders: Sequence[str]) -> set[str]:
     if git is None or root is None:
         return set()
     above = root.relative_to(git.root).as_posix()
-    prefix = "" if above == "." else f"{above}/"
-    return {path[len(prefix) :] for path in git.ignored(prefix + folder for folder in folders)}
+    if above == ".":
+        return git.ignored(folders)
+    # A workspace in a folder that an outer checkout ignores is ignored as a whole: that says nothing about what is in it.
+    ignored = git.ignored([above, *(f"{above}/{folder}" for folder in folders)])
+    return set() if above in ignored else {path[len(above) + 1 :] for path in ignored}
 
 
 def _stores(

@@ -54,7 +54,7 @@ def add(
             repo.require_reason(message)
         with app.progress("adding") as bar:
             report = run(repo, asked, globs=globs, message=message or "", dry_run=dry_run, progress=bar.advance)
-        return show_report(app, report)
+        return show_report(app, report, dry_run=dry_run)
 
 
 @command("rm")
@@ -87,7 +87,7 @@ def rm(
         if not dry_run:
             repo.require_reason(message)
         report = remove(repo, asked, globs=globs, delete=delete, message=message or "", dry_run=dry_run)
-        return show_report(app, report)
+        return show_report(app, report, dry_run=dry_run)
 
 
 @command("mv")
@@ -108,7 +108,7 @@ def mv(app: App, old: str, new: str, dry_run: bool, store: str | None) -> int:
         folder = repo.folder
         if new.endswith("/") or (folder is not None and (folder / target).is_dir()):
             target = "/".join(part for part in (target, source.rpartition("/")[2]) if part)
-        return show_report(app, move(repo, source, target, dry_run=dry_run))
+        return show_report(app, move(repo, source, target, dry_run=dry_run), dry_run=dry_run)
 
 
 @command("rehash")
@@ -128,4 +128,4 @@ def rehash(app: App, algorithm: str, message: str | None, dry_run: bool, store: 
             repo.require_reason(message)
         with app.progress("hashing") as bar:
             report = run(repo, algorithm, message=message or "", dry_run=dry_run, progress=bar.advance)
-        return show_report(app, report)
+        return show_report(app, report, dry_run=dry_run)

@@ -51,7 +51,7 @@ def get(
         asked = given_paths(app, repo, paths, batch=batch)
         report = run(repo, asked, globs=globs, rescue=rescue, dry_run=dry_run, progress=bar.advance)
         bar.close()
-        return show_report(app, report)
+        return show_report(app, report, dry_run=dry_run)
 
 
 @command("materialize")
@@ -72,7 +72,7 @@ def materialize(
         asked = given_paths(app, repo, paths, batch=batch)
         report = run(repo, asked, globs=globs, rescue=rescue, dry_run=dry_run, progress=bar.advance)
         bar.close()
-        return show_report(app, report)
+        return show_report(app, report, dry_run=dry_run)
 
 
 _LETTERS: Final = {"current": " ", "absent": "D", "unsynced": "M", "error": "!", "untracked": "?"}

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 from orchestration.cli.app import App, command, counted, pass_app
 from orchestration.cli.dvs_get import rescue_option
-from orchestration.cli.dvs_stores import dry_run_option, message_option, opened_repo, repo_path, show_report, store_option
+from orchestration.cli.dvs_stores import (
+    SHOWN_ROWS,
+    dry_run_option,
+    message_option,
+    opened_repo,
+    repo_path,
+    show_report,
+    store_option,
+)
 
 if TYPE_CHECKING:
     from resources.dvs.history import Plan
@@ -159,6 +168,13 @@ def undo(app: App, message: str | None, files: bool, rescue: bool, force: bool, 
         return _show(app, report, plan, dry_run=dry_run)
 
 
+def _list(app: App, word: str, paths: Sequence[str]) -> None:
+    for path in paths[:SHOWN_ROWS]:
+        app.say(f"{word}  {path}")
+    if len(paths) > SHOWN_ROWS:
+        app.say(app.style(f"… and {counted(len(paths) - SHOWN_ROWS, 'more file')}; --json lists them all", "dim"))
+
+
 def _show(app: App, report: Report, plan: Plan, *, dry_run: bool) -> int:
     record = {
         "target": plan.target,
@@ -170,17 +186,14 @@ def _show(app: App, report: Report, plan: Plan, *, dry_run: bool) -> int:
     }
     app.emit(record)
     if dry_run:
-        for path in plan.restored:
-            app.say(f"would restore  {path}")
-        for path in plan.removed:
-            app.say(f"would untrack  {path}")
+        _list(app, "would restore", plan.restored)
+        _list(app, "would untrack", plan.removed)
     if not plan.restored and not plan.removed:
         app.say(f"nothing differs from {plan.target[:12]}")
         return 0
     if dry_run:
         return 0
     code = show_report(app, report)
-    for path in plan.removed:
-        app.say(f"untracked  {path}")
+    _list(app, "untracked", plan.removed)
     app.say(f"now at {plan.target[:12]}")
     return code

@@ -69,7 +69,7 @@ def merge_repo(
                 )
         finally:
             other.close()
-        return show_report(app, report)
+        return show_report(app, report, dry_run=dry_run)
 
 
 @command("import-dvs")
@@ -112,7 +112,7 @@ def import_dvs(
                 raise UsageError("a repository is converted where it is", rule="usage", fix="leave --prefix away")
             with app.progress("converting") as bar:
                 report = convert(repo, remove_old=remove_old, message=message or "", dry_run=dry_run, progress=bar.advance)
-            return show_report(app, report)
+            return show_report(app, report, dry_run=dry_run)
         other = open_source(repo, folder)
         try:
             with app.progress("importing") as bar:
@@ -127,7 +127,7 @@ def import_dvs(
                 )
         finally:
             other.close()
-        return show_report(app, report)
+        return show_report(app, report, dry_run=dry_run)
 
 
 @command("import-dvc")
@@ -180,7 +180,7 @@ def import_dvc(
                 progress=bar.advance,
                 note=app.note,
             )
-        return show_report(app, report)
+        return show_report(app, report, dry_run=dry_run)
 
 
 @command("import-lfs")
@@ -237,7 +237,7 @@ def import_lfs(
                 progress=bar.advance,
                 note=app.note,
             )
-        return show_report(app, report)
+        return show_report(app, report, dry_run=dry_run)
 
 
 def _coming(path: str, got: int, size: int | None, seconds: float) -> str:
@@ -348,4 +348,4 @@ def import_url(
                 dry_run=dry_run,
                 watch=watch,
             )
-        return show_report(app, report)
+        return show_report(app, report, dry_run=dry_run)

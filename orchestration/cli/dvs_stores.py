@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 CONFIG_FILES: Final = ("dvs.toml", "dvs.yaml", "dvs.json")
 SHOWN_ROWS: Final = 40
-"""Rows of one outcome shown to people before the rest is counted; errors are all shown, `--json` prints every row."""
+"""Rows of one outcome shown to people before the rest is counted; `--json` prints every row."""
 _BATCH_LINES: Final = 10_000_000
 
 store_option = click.option(
@@ -163,30 +163,46 @@ def given_paths(app: App, repo: DvsRepo, typed: Sequence[str], *, batch: bool = 
     return list(dict.fromkeys(repo_path(app, repo, line) for line in lines))
 
 
-def show_report(app: App, report: Report, *, each: Callable[[Row], str] | None = None) -> int:
+def show_report(app: App, report: Report, *, each: Callable[[Row], str] | None = None, dry_run: bool = False) -> int:
     """The rows and the counts of one operation: JSON lines and a last `{"summary": …}`, or text; returns the exit code.
 
-    `each(row)` says more about a row to people.
+    `each(row)` says more about a row to people. Of a dry run people are told what would be done.
     """
     from resources.dvs.results import WORDS, Outcome
 
     if app.json:
         for row in report.rows:
             app.emit(row.to_json(report.operation))
-        app.emit({"summary": {"operation": report.operation, **report.counts, "state": report.state}})
+        summary: dict[str, object] = {"operation": report.operation, **report.counts, "state": report.state}
+        if report.left_to_git:
+            summary["left_to_git"] = report.left_to_git
+        if report.rescued:
+            summary["rescued"] = report.rescued
+        if dry_run:
+            summary["dry_run"] = True
+        app.emit({"summary": summary})
         return int(report.failed)
     words = WORDS[report.operation]
     rows = report.of(Outcome.COPIED)
-    word = app.style(words[Outcome.COPIED].replace("_", " "), "green")
+    would = "would be " if dry_run else ""
+    word = app.style(would + words[Outcome.COPIED].replace("_", " "), "green")
     for row in rows[:SHOWN_ROWS]:
         more = each(row) if each is not None else size_text(row.size)
         app.say("  ".join(filter(None, [word, row.path, app.style(more, "dim")])))
     if len(rows) > SHOWN_ROWS:
         app.say(app.style(f"… and {counted(len(rows) - SHOWN_ROWS, 'more file')}; --json lists them all", "dim"))
-    for row in report.of(Outcome.ERROR):
-        if row.error is not None:
-            app.show_error(row.error)
-    app.say(summary_text(report))
+    errors = [row.error for row in report.of(Outcome.ERROR) if row.error is not None]
+    for error in errors[:SHOWN_ROWS]:
+        app.show_error(error)
+    if len(errors) > SHOWN_ROWS:
+        app.note(f"… and {counted(len(errors) - SHOWN_ROWS, 'more error')}; --json lists them all")
+    for path, oid in sorted(report.rescued.items())[:SHOWN_ROWS]:
+        app.say(f"rescued  {path}: `headwater dvs show {oid} -o FILE` brings the bytes back")
+    if report.left_to_git:
+        some = ", ".join(report.left_to_git[:3]) + (", …" if len(report.left_to_git) > 3 else "")
+        number = counted(len(report.left_to_git), "file")
+        app.note(f"{number} left to git, which tracks them: {some} (`git rm --cached` what is data)")
+    app.say(("dry run: " if dry_run else "") + summary_text(report))
     return int(report.failed)
 
 

@@ -61,7 +61,7 @@ def push(
             meter=bar,
         )
         bar.close()
-        return show_report(app, report)
+        return show_report(app, report, dry_run=dry_run)
 
 
 @command("pull")
@@ -79,7 +79,7 @@ def pull(app: App, paths: tuple[str, ...], remote: str | None, batch: bool, dry_
         asked = given_paths(app, repo, paths, batch=batch)
         report = run(repo, asked, remote=named_remote(app, remote), dry_run=dry_run, progress=bar.advance, meter=bar)
         bar.close()
-        return show_report(app, report)
+        return show_report(app, report, dry_run=dry_run)
 
 
 @command("sync")
@@ -94,4 +94,4 @@ def sync(app: App, remote: str | None, dry_run: bool, store: str | None) -> int:
     with opened_repo(app, store) as repo, app.progress("syncing") as bar:
         reports = run(repo, remote=named_remote(app, remote), dry_run=dry_run, progress=bar.advance, meter=bar)
         bar.close()
-        return max(show_report(app, report) for report in reports)
+        return max(show_report(app, report, dry_run=dry_run) for report in reports)

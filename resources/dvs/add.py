@@ -94,10 +94,15 @@ class _Add:
         self.rows += [Row(path, Outcome.ERROR, error=error) for path, error in chosen.errors.items()]
         git = GitSide(self.repo)
         files = dict(sorted(chosen.files.items()))
-        for path in self._tracked_by_git(git, files):
-            del files[path]
-            self.rows.append(Row(path, Outcome.ERROR, error=_tracked_by_git(path)))
         report = Report("add")
+        named = {sidecars.data_path(path) or path for path in paths}
+        for path in sorted(self._tracked_by_git(git, files)):
+            del files[path]
+            if path in named:
+                self.rows.append(Row(path, Outcome.ERROR, error=_tracked_by_git(path)))
+            else:
+                # Code and text beside the data: whoever adds a folder does not mean them.
+                report.left_to_git.append(path)
         if files:
             with self.repo.lease(self.operation):
                 taken = self._take_all(files)

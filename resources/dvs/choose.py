@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Final
 
 from resources.dvs.ignore import Ignored
 from resources.dvs.index import Signature, signature_of
+from resources.dvs.repo import CLONE
+from resources.dvs.working import NEVER_ENTERED
 from schemas.dvs import sidecar
 from schemas.dvs.config import FILES
 from schemas.errors import HeadwaterError
@@ -77,6 +79,14 @@ def choose_files(repo: DvsRepo, root: Path, paths: Sequence[str], *, globs: Sequ
     patterns = [glob_pattern(glob) for glob in globs]
     for path in paths:
         full = root / path if path else root
+        if not NEVER_ENTERED.isdisjoint(path.split("/")) or path.split("/")[0] == CLONE:
+            made.errors[path] = HeadwaterError(
+                "what lies there belongs to a program and is never data",
+                rule="dvs-never-data",
+                path=path,
+                fix="copy it elsewhere if you want to keep a version of it",
+            )
+            continue
         try:
             status = full.lstat()
         except (FileNotFoundError, NotADirectoryError):

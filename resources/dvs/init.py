@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -17,6 +18,8 @@ from schemas.oid import bytes_oid
 
 IGNORED: Final = "/.dvs/"
 """What keeps the clone's own folder out of git."""
+UNION_LINE: Final = ".gitignore merge=union"
+"""What tells git to keep the lines of both branches in `.gitignore`: each that adds a file adds one at its end."""
 MERGE_LINE: Final = "dvs.lock merge=dvs-lock"
 """What tells git to merge manifests with the driver that `headwater git setup` installs."""
 MERGE_SETTINGS: Final = (
@@ -52,8 +55,8 @@ def init(storage: Storage, root: str, config: RepoConfig, state: Path, *, in_git
     _prepare(storage, root, config, state)
     changes = [Change(prefix + FILES[0], write_config(config), ABSENT)]
     if in_git:
-        changes += _line_added(storage, f"{prefix}.gitignore", IGNORED, (".dvs/", ".dvs"))
-        changes += _line_added(storage, f"{prefix}.gitattributes", MERGE_LINE)
+        changes += _lines_added(storage, f"{prefix}.gitignore", [IGNORED], (".dvs/", ".dvs"))
+        changes += _lines_added(storage, f"{prefix}.gitattributes", [MERGE_LINE, UNION_LINE])
     storage.commit(changes, label="start a repository of versioned data")
     return Started(prefix + FILES[0], config, existed=False)
 
@@ -70,17 +73,18 @@ def _same(held: RepoConfig, wanted: RepoConfig, path: str) -> None:
             )
 
 
-def _line_added(storage: Storage, path: str, line: str, equal: tuple[str, ...] = ()) -> list[Change]:
-    """The change that adds a line to a file, none where it or its equal is there."""
+def _lines_added(storage: Storage, path: str, lines: Sequence[str], equal: tuple[str, ...] = ()) -> list[Change]:
+    """The change that adds lines to a file, none where they or an equal one are there."""
     try:
         data = storage.read(path)
     except FileNotFoundError:
-        return [Change(path, f"{line}\n".encode(), ABSENT)]
-    lines = data.decode("utf-8", "surrogateescape").splitlines()
-    if not {line, *equal}.isdisjoint(lines):
+        return [Change(path, "".join(f"{line}\n" for line in lines).encode(), ABSENT)]
+    present = {*data.decode("utf-8", "surrogateescape").splitlines()}
+    new = [line for line in lines if {line, *equal}.isdisjoint(present)]
+    if not new:
         return []
     glue = b"" if data.endswith(b"\n") or not data else b"\n"
-    return [Change(path, data + glue + f"{line}\n".encode(), bytes_oid(data))]
+    return [Change(path, data + glue + "".join(f"{line}\n" for line in new).encode(), bytes_oid(data))]
 
 
 def _prepare(storage: Storage, root: str, config: RepoConfig, state: Path) -> None:

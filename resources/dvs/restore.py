@@ -113,7 +113,7 @@ def restore(
     made = _Restore(repo, local_root(repo), rescue, dry_run, progress, list(rows))
     made.link = Link(repo.local_config.link or Link.REFLINK)
     made.run(list(wanted), actual)
-    report = Report(operation)
+    report = Report(operation, rescued=made.rescued)
     report.add(made.rows)
     return report
 
@@ -133,6 +133,7 @@ class _Restore:
     unlinked: set[int] = field(default_factory=set)
     """Stores whose objects cannot become files without a copy."""
     from_cache: set[str] = field(default_factory=set)
+    rescued: dict[str, str] = field(default_factory=dict)
 
     def run(self, wanted: Sequence[Wanted], actual: Mapping[str, str | None]) -> None:
         missing, differing = [], []
@@ -200,6 +201,7 @@ class _Restore:
                 for path, now in lost:
                     batch.put(self.root / path, oid=now)
             self.repo.audit("rescue", dict(lost), "unsaved bytes, before other bytes were put in their place")
+        self.rescued.update(lost)
         return saved | {now for _path, now in lost}
 
     def _stores(self, sizes: Mapping[str, int]) -> dict[str, PackedObjects]:

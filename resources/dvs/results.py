@@ -64,6 +64,10 @@ class Report:
     rows: list[Row] = field(default_factory=list)
     state: str | None = None
     """The id of the state the operation led to; None when nothing changed."""
+    left_to_git: list[str] = field(default_factory=list)
+    """Files below folders that git tracks itself, and that were left alone."""
+    rescued: dict[str, str] = field(default_factory=dict)
+    """Path -> oid of bytes that were put into the storage before others took their place."""
     unlisted: int = 0
     """Files that are PRESENT and have no row, because nobody asked for rows."""
     also: dict[str, int] = field(default_factory=dict)

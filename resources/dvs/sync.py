@@ -92,12 +92,17 @@ def _place(repo: DvsRepo, setting: RemoteSetting) -> str | Path:
 def open_remote(repo: DvsRepo, setting: RemoteSetting) -> Remote:
     """The remote that a setting names. Raises UsageError for a URL that cannot be used."""
     if setting.url.startswith(("http://", "https://")):
-        from resources.remotes.credentials import token_for
+        from resources.remotes.credentials import origin_of, token_for
         from resources.remotes.http import HttpRemote
 
-        # Whoever can change the manifest would otherwise be sent the clone's token.
-        trusted = setting.given_by != "manifest"
-        token = (repo.local_config.token if trusted else None) or token_for(setting.url, trusted=trusted)
+        # The clone's token is for the servers that the clone names: whoever can change the manifest, or any other server that is
+        # tried with --remote, would otherwise be sent it.
+        held = repo.local_config
+        own = {
+            origin_of(url) for url in (held.base_url, *held.remotes.values()) if url and url.startswith(("http://", "https://"))
+        }
+        token = held.token if origin_of(setting.url) in own else None
+        token = token or token_for(setting.url, trusted=setting.given_by != "manifest")
         return HttpRemote(setting.url, repo.local / "remote", token=token)
     from resources.remotes.store import StoreRemote
 

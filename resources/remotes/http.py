@@ -181,8 +181,7 @@ class HttpRemote:
                 f"{self._host} refuses: {message}",
                 rule="dvs-permission-denied",
                 fix=(
-                    "give this clone a token that may do this (`headwater dvs local-config set auth.token`) and name the server "
-                    "in this clone (`local-config set base_url URL`): to one that only dvs.lock names no token is sent"
+                    f"give it your token once: `headwater cache login {self._host}`"
                     if status == 401
                     else fix or "ask for a token with that right"
                 ),

@@ -232,3 +232,12 @@ def test_the_unchanged_path_is_light(root: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program, str(root)], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_workspace_in_a_folder_that_an_outer_checkout_ignores_has_stores_all_the_same(root: Path) -> None:
+    outer = root.parent
+    git(outer, "init")
+    (outer / ".gitignore").write_text("/workspace/\n")
+    assert names(root) == ["a"]
+    write(root, {"b/letters.txt": "letters"})
+    assert names(root) == ["a", "b"]

@@ -635,3 +635,56 @@ def test_settings_of_the_repository_and_of_the_clone(root: Path, run: Run) -> No
     assert run("dvs", "local-config", "get", "auth_token").out.strip() == "set"
     assert run("dvs", "local-config", "unset", "auth.token").code == 0
     assert "auth" not in (root / ".dvs/config.toml").read_text()
+
+
+class TestWhatUsersAreTold:
+    def test_a_dry_run_says_what_would_be_done(self, root: Path, run: Run) -> None:
+        put(root, "a.csv", "1\n")
+        assert run("dvs", "add", ".", "--dry-run").out == "would be added  a.csv  2 B\ndry run: 1 added (2 B)\n"
+        ran = run("dvs", "add", ".", "--dry-run", "--json")
+        assert ran.records[-1]["summary"]["dry_run"] is True
+        assert not (root / "a.csv.dvs").exists()
+
+    def test_a_folder_is_added_without_what_git_tracks_and_a_file_that_is_named_is_refused(self, root: Path, run: Run) -> None:
+        put(root, "README.md", "text\n")
+        put(root, "data.bin", "data\n")
+        git(root, "add", "README.md")
+        ran = run("dvs", "add", ".")
+        assert ran.code == 0
+        assert "1 file left to git, which tracks them: README.md" in ran.err
+        assert not (root / "README.md.dvs").exists()
+        assert run("dvs", "add", ".", "--json").records[-1]["summary"]["left_to_git"] == ["README.md"]
+        named = run("dvs", "add", "README.md", "--json")
+        assert (named.code, named.records[0]["error"]["rule"]) == (1, "dvs-tracked-by-git")
+
+    @pytest.mark.parametrize("path", [".git", ".git/config", ".dvs", ".headwater"])
+    def test_what_belongs_to_programs_is_never_added(self, root: Path, run: Run, path: str) -> None:
+        put(root, ".headwater/x", "state")
+        put(root, "a.csv", "1\n")
+        run("dvs", "add", "a.csv")
+        ran = run("dvs", "add", path, "--json")
+        assert ran.code == 1
+        assert ran.records[0]["error"]["rule"] == "dvs-never-data"
+        assert [found for found in root.rglob("*.dvs") if found.is_file()] == [root / "a.csv.dvs"]
+
+    def test_rescued_bytes_are_named_with_the_way_back(self, root: Path, run: Run) -> None:
+        put(root, "a.csv", "one\n")
+        run("dvs", "add", "a.csv")
+        put(root, "a.csv", "unsaved\n")
+        ran = run("dvs", "get", "--rescue")
+        (line,) = [line for line in ran.out.splitlines() if line.startswith("rescued")]
+        oid = line.split("show ")[1].split()[0]
+        assert run("dvs", "show", oid, "-o", "back.csv").code == 0
+        assert (root / "back.csv").read_text() == "unsaved\n"
+
+    def test_many_errors_of_one_cause_are_not_all_printed(self, root: Path, run: Run) -> None:
+        for number in range(60):
+            put(root, f"f{number:02}", f"{number}\n")
+        run("dvs", "add", ".")
+        for number in range(60):
+            put(root, f"f{number:02}", f"changed {number}\n")
+        ran = run("dvs", "get")
+        assert ran.code == 1
+        assert "… and 20 more errors; --json lists them all" in ran.err
+        assert ran.err.count("error:") == 40
+        assert len([record for record in run("dvs", "get", "--json").records if "error" in record]) == 60

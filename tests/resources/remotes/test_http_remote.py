@@ -125,7 +125,7 @@ def test_rights_are_the_servers_and_the_message_says_what_to_do(server: Server, 
         with pytest.raises(HeadwaterError) as caught:
             remote(server.url, tmp_path, token).present([oid])
         assert caught.value.rule == "dvs-permission-denied"
-        assert "auth.token" in (caught.value.fix or "")
+        assert f"headwater cache login {server.url}" in (caught.value.fix or "")
 
 
 def test_a_damaged_source_is_not_sent(server: Server, tmp_path: Path) -> None:
