@@ -212,8 +212,8 @@ def large(folder: Path, gib: float, runs: int) -> dict[str, Cost]:
     return {"cp and fsync": bare.figures["cp"], "add": adding.figures["add"], "get": adding.figures["get"]}
 
 
-def million(folder: Path, files: int) -> Cost:
-    """The status of a million tracked files, with nothing changed, after one look at them."""
+def million(folder: Path, files: int) -> dict[str, Cost]:
+    """A million tracked files: the first look at them after they were added, and the status with nothing changed since."""
     work = folder / "million"
     make_files(work / "data", files, 64, folders=1000)
     command = headwater()
@@ -221,8 +221,9 @@ def million(folder: Path, files: int) -> Cost:
     subprocess.run([*command, "dvs", "init", "../million-storage"], cwd=work, check=True, stdout=subprocess.DEVNULL)
     subprocess.run([*command, "dvs", "add", "data"], cwd=work, check=True, stdout=subprocess.DEVNULL)
     made = Contestant("headwater", work)
+    made.take("first look", [*command, "dvs", "status"], 1)
     made.take("status", [*command, "dvs", "status"], 2)
-    return made.figures["status"]
+    return made.figures
 
 
 def _table(contestants: list[Contestant]) -> None:
@@ -270,9 +271,11 @@ def main() -> int:
                     print(f"MISSED: {name} takes {cost.wall / base:.2f} times as long as cp, the limit is {LARGE_LIMIT}")
                     missed = True
         if arguments.million:
-            cost = million(folder, 1_000_000)
-            print(f"\nStatus of 1,000,000 tracked files: {cost.wall:.1f} s, {cost.cpu:.1f} s of CPU, {cost.memory:.0f} MiB")
-            missed |= cost.wall > MILLION_SECONDS or cost.memory > MILLION_MIB
+            figures = million(folder, 1_000_000)
+            print("\n1,000,000 tracked files\n\n| | wall s | CPU s | peak MiB |\n|---|---:|---:|---:|")
+            for name, cost in figures.items():
+                print(f"| {name} | {cost.wall:.1f} | {cost.cpu:.1f} | {cost.memory:.0f} |")
+            missed |= figures["status"].wall > MILLION_SECONDS or figures["status"].memory > MILLION_MIB
     return int(missed)
 
 
