@@ -6,6 +6,7 @@ manifest names is what is shared; an object that several files have is copied on
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from resources.dvs.choose import choose_tracked
 from resources.dvs.results import Outcome, Report, Row, not_tracked
 from resources.remotes.ledger import Ledger
 from resources.storage import is_url
+from schemas.dvs import local_config
 from schemas.dvs import manifest as manifest_text
 from schemas.dvs.manifest import ORIGIN, Entry
 from schemas.errors import HeadwaterError
@@ -92,21 +94,34 @@ def _place(repo: DvsRepo, setting: RemoteSetting) -> str | Path:
 def open_remote(repo: DvsRepo, setting: RemoteSetting) -> Remote:
     """The remote that a setting names. Raises UsageError for a URL that cannot be used."""
     if setting.url.startswith(("http://", "https://")):
-        from resources.remotes.credentials import origin_of, token_for
+        from resources.remotes.credentials import TOKEN, origin_of, token_for
         from resources.remotes.http import HttpRemote
 
         # The clone's token is for the servers that the clone names: whoever can change the manifest, or any other server that is
         # tried with --remote, would otherwise be sent it.
         held = repo.local_config
-        own = {
-            origin_of(url) for url in (held.base_url, *held.remotes.values()) if url and url.startswith(("http://", "https://"))
-        }
+        named = {url for url in (held.base_url, *held.remotes.values()) if url and url.startswith(("http://", "https://"))}
+        own = {origin_of(url) for url in named}
         token = held.token if origin_of(setting.url) in own else None
-        token = token or token_for(setting.url, trusted=setting.given_by != "manifest")
+        trusted = setting.given_by != "manifest"
+        if trusted and setting.url in named and os.environ.get(TOKEN):
+            trusted = not _is_committed(repo, local_config.FILE)
+        token = token or token_for(setting.url, trusted=trusted)
         return HttpRemote(setting.url, repo.local / "remote", token=token)
     from resources.remotes.store import StoreRemote
 
     return StoreRemote(_place(repo, setting), repo.local / "remote")
+
+
+def _is_committed(repo: DvsRepo, path: str) -> bool:
+    """Whether git tracks a file that is meant to be this clone's alone: others may have written it then."""
+    from resources.dvs.gitignore import GitSide
+    from resources.git import GitError
+
+    try:
+        return bool(GitSide(repo).tracked([path]))
+    except GitError:
+        return True
 
 
 def _chosen(repo: DvsRepo, paths: Sequence[str]) -> tuple[list[Entry], list[Row]]:

@@ -326,3 +326,25 @@ def test_git_merges_manifests_file_by_file(first: Path, run: Run, monkeypatch: p
     ran = run("dvs", "merge-driver", base, ours, theirs, "dvs.lock", "--json")
     assert (ran.code, ran.records[-1]["conflicts"]) == (1, [lock["entries"][0]["path"]])
     assert "b" * 64 in ours.read_text()
+
+
+def test_no_token_goes_to_a_server_that_a_committed_configuration_of_a_clone_names(
+    first: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADWATER_TOKEN", "hw-secret")
+    with running_server(tmp_path / "server") as server, fault_proxy(server.port) as proxy:
+        seen: list[bytes] = []
+        proxy.watch = seen.append
+        assert run("dvs", "local-config", "set", "base_url", proxy.url).code == 0
+        assert run("dvs", "local-config", "set", "remotes.other", proxy.url).code == 0
+        # Whoever can commit can put the file of a clone into git all the same.
+        git(first, "add", "--force", ".dvs/config.toml")
+        for words in (("push",), ("push", "--remote", "other"), ("pull",)):
+            assert run("dvs", *words).code in (0, 1)
+        assert seen
+        assert not [request for request in seen if b"secret" in request]
+        # A server that is written on the command line is the user's own word.
+        run("dvs", "push", "--remote", f"{proxy.url}/")
+        git(first, "rm", "--cached", "-q", ".dvs/config.toml")
+        run("dvs", "push")
+        assert b"secret" in seen[-1]
