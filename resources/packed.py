@@ -612,5 +612,5 @@ def rotten(oid: str, located: Located, what: str) -> RottenObject:
         f"the stored object {oid} is damaged: {what}",
         path=located.path,
         rule="object-rotten",
-        fix="store it again: `headwater dvs pull`, or `headwater dvs add` where the file is still there",
+        fix="`headwater dvs verify --repair` looks for a whole copy in the cache, the working tree and the remotes",
     )

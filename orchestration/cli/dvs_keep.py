@@ -19,14 +19,21 @@ from orchestration.cli.dvs_stores import opened_repo, store_option
     type=click.FloatRange(0),
     help="Stop after so long: what was bad comes first, then what was never read here, then the oldest proof.",
 )
+@click.option(
+    "--repair",
+    "mend",
+    is_flag=True,
+    help="Put in order what is damaged or missing, from the cache, working files or remotes that have it whole.",
+)
 @store_option
 @pass_app
-def verify(app: App, subset: str, minutes: float | None, store: str | None) -> int:
+def verify(app: App, subset: str, minutes: float | None, mend: bool, store: str | None) -> int:
     """Read back every object that the text names and compare it with its name, in the storage and in this clone's cache.
 
     This machine remembers when what was read; the end says how old the oldest proof is. Ends with 1 when an object is damaged or
-    missing; nothing is changed.
+    missing; nothing is changed, but for what --repair puts in order.
     """
+    from resources.dvs.repair import repair
     from resources.dvs.scrub import named_objects, read_subset, scrub, standing
 
     part = read_subset(subset)
@@ -35,8 +42,11 @@ def verify(app: App, subset: str, minutes: float | None, store: str | None) -> i
         named = named_objects(repo)
         seconds = None if minutes is None else 60 * minutes
         with app.progress("verifying") as bar:
+            bad = []
             for proof in scrub(repo, subset=part, seconds=seconds, named=named, progress=bar.advance):
                 results[proof.result] += 1
+                if proof.result != "ok":
+                    bad.append(proof)
                 if proof.result != "ok" or app.json:
                     where = f"in the {proof.place}" if proof.place else "in no place on this machine"
                     more = f", … {counted(len(proof.paths), 'file')}" if len(proof.paths) > 3 else ""
@@ -51,8 +61,16 @@ def verify(app: App, subset: str, minutes: float | None, store: str | None) -> i
         if known.oldest is not None:
             never = f"; {counted(known.never, 'object')} never read back here" if known.never else ""
             app.say(f"the oldest proof is of {datetime.fromtimestamp(known.oldest).astimezone():%Y-%m-%d %H:%M}{never}")
-        if results["damaged"]:
-            app.say("fix: `headwater dvs pull` after removing what is damaged, or add the files again where they are still whole")
+        if mend and bad:
+            with app.progress("repairing", total=len(bad)) as bar:
+                made = repair(repo, bad, progress=bar.advance)
+            for one in made:
+                text = f"from {one.source}" if one.source is not None else "no whole copy was found"
+                word = app.style("repaired", "green") if one.source is not None else app.style("damaged", "red")
+                app.emit(one.to_json(), f"{word}  {one.oid}  {text}")
+            return int(any(one.source is None for one in made) or len(repo.objects.packs.damaged) > 0)
+        if results["damaged"] or results["missing"]:
+            app.say("fix: `headwater dvs verify --repair` looks for whole copies in the cache, the working tree and the remotes")
         return int(bool(results["damaged"] or results["missing"]))
 
 

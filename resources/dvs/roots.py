@@ -144,7 +144,7 @@ class Claims:
     first: dict[str, str] = field(default_factory=dict)
 
 
-DROPS = frozenset({"remove", "gc", "trash-empty", "trash-restore"})
+DROPS = frozenset({"remove", "gc", "trash-empty", "trash-restore", "repair"})
 """Operations whose lines name objects without adding them."""
 
 
