@@ -379,14 +379,20 @@ class BuildCache:
         remote.put_entry(entry.fingerprint, canonical_json(replace(entry, origin=None).to_json()))
 
     def pull(self, wanted: Iterable[tuple[str, Recipe]], progress: Callable[[int, int], None] | None = None) -> int:
-        """Copy the entries of the given fingerprints from the remote where the local cache lacks them; how many came."""
+        """Copy the entries of the given fingerprints from the remote where the local cache lacks them; how many came. One whose
+        objects are damaged there is left out, and a notice says so."""
         remote = self._required_remote()
         pairs = list(wanted)
         copied = 0
         for number, (fingerprint, recipe) in enumerate(pairs):
             if self.find(fingerprint, recipe, remote=False) is None:
                 found = self._acceptable(remote.entry(fingerprint), fingerprint, recipe)
-                copied += found is not None and self._take(remote, found) is not None
+                try:
+                    copied += found is not None and self._take(remote, found) is not None
+                except HeadwaterError as error:
+                    if error.rule not in ("object-rotten", "oid-mismatch"):
+                        raise
+                    self.notice(f"a build is left out, which is damaged in the remote build cache: {error.message}")
             if progress is not None:
                 progress(number + 1, len(pairs))
         return copied

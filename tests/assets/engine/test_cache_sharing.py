@@ -350,3 +350,26 @@ def test_an_entry_that_lies_about_its_digest_alone_is_found_too(root: Path) -> N
     (proof,) = engine_on(root).prove_cache(5, ["*/upper"])
     assert proof.differences == ("the cache says another output digest than a build has",)
     assert engine_on(root).prove_cache(5, ["*/upper"]) == []
+
+
+def test_a_damaged_object_of_the_remote_keeps_no_other_build_from_being_pulled(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "remote").mkdir()
+    monkeypatch.setenv("HEADWATER_REMOTE_CACHE", (tmp_path / "remote").as_uri())
+    engine = engine_on(root)
+    results(engine)
+    assert engine_on(root).cache.push() > 1
+    record = engine.provenance(UPPER)
+    assert record is not None
+    digits = record.outputs[0].oid.partition(":")[2]
+    path = tmp_path / "remote/objects/blake3" / digits[:2] / digits[2:]
+    path.chmod(0o644)
+    path.write_bytes(b"?" * path.stat().st_size)
+    other = engine_on(colleague(root, tmp_path))
+    said: list[str] = []
+    other.build_cache.notice = said.append
+    assert other.cache.pull() >= 1
+    (line,) = said
+    assert "damaged" in line
+    assert not other.build_cache.holds(record.fingerprint)
