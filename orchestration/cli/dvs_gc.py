@@ -136,11 +136,12 @@ def _show_plan(app: App, plan: Plan) -> None:
             f"{app.style('collect', 'yellow')}  {item.oid}  {size_text(item.bytes)}",
         )
     if len(plan.items) > _SHOWN and not app.json:
-        where = f"; all of them are in {plan.path}" if plan.path else ""
-        app.say(app.style(f"… and {counted(len(plan.items) - _SHOWN, 'more object')}{where}", "dim"))
+        app.say(app.style(f"… and {counted(len(plan.items) - _SHOWN, 'more object')}", "dim"))
     stays = ", ".join(f"{number:,} {reason}" for reason, number in sorted(plan.stays.items()))
     text = f"{counted(len(plan.items), 'object')} to collect ({size_text(plan.bytes)})" if plan.items else "nothing to collect"
     app.emit({"plan": plan.summary()}, f"{text}; stay: {stays or 'none'}")
+    if plan.items and plan.path:
+        app.say(app.style(f"the plan is in {plan.path}", "dim"))
 
 
 @group("trash")

@@ -25,6 +25,7 @@ from schemas.dvs.oids import oid_of_stream
 from schemas.dvs.sidecar import Sidecar, SidecarFormat, write_sidecar
 from schemas.dvs.state import TrackedFile
 from schemas.errors import HeadwaterError
+from schemas.paths import check_path
 
 if TYPE_CHECKING:
     from resources.dvs.repo import DvsRepo, SidecarFile
@@ -95,6 +96,12 @@ class _Add:
         git = GitSide(self.repo)
         files = dict(sorted(chosen.files.items()))
         report = Report("add")
+        for path in list(files):
+            try:
+                check_path(path, portable=False)
+            except HeadwaterError as error:
+                del files[path]
+                self.rows.append(Row(path, Outcome.ERROR, error=error))
         named = {sidecars.data_path(path) or path for path in paths}
         for path in sorted(self._tracked_by_git(git, files)):
             del files[path]

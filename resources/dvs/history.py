@@ -230,7 +230,7 @@ def rollback(
     plan = plan_rollback(repo, target)
     if files and plan.unsaved and not rescue:
         raise Refused(
-            f"{len(plan.unsaved)} files hold bytes that no store has: {_some(plan.unsaved)}",
+            f"{_files(len(plan.unsaved))} bytes that no store has: {_some(plan.unsaved)}",
             rule="dvs-unsaved",
             path=plan.unsaved[0],
             fix="add them, or give --rescue, which puts their bytes into the storage, or --no-materialize for the text alone",
@@ -331,6 +331,10 @@ def _manifest_of(snapshot: Snapshot, before: Manifest) -> Manifest:
         remote = old.remote if old is not None else None
         entries[file.path] = Entry(file.path, file.sidecar.oid, file.sidecar.size, None, remote)
     return Manifest(entries, before.base_url, before.extra)
+
+
+def _files(number: int) -> str:
+    return "1 file holds" if number == 1 else f"{number:,} files hold"
 
 
 def _some(paths: Sequence[str]) -> str:

@@ -53,6 +53,9 @@ def repack(repo: DvsRepo, layout: str | None = None, *, progress: Callable[[str]
         work = _unpack if (layout or repo.config.layout) == "loose" else _pack
         work(store, made, progress)
         made.packs_after = len(store.packs.packs(again=True))
+        if made.packed or made.unpacked or made.packs_before != made.packs_after:
+            moved = f"{made.packed} packed, {made.unpacked} unpacked, {made.packs_before} packs before, {made.packs_after} now"
+            repo.audit("repack", {}, moved)
     return made
 
 

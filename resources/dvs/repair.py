@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from resources.dvs.scrub import CACHE, OK, Proof
+from resources.dvs.proofs import OK
+from resources.dvs.scrub import CACHE, Proof
 from schemas.dvs.oids import oid_of_stream
 from schemas.errors import HeadwaterError
 from schemas.oid import parse_oid
@@ -179,7 +180,7 @@ def _fetched(repo: DvsRepo, remote: Remote, oid: str, target: Path) -> bool:
 
 
 def _set_aside(store: PackedObjects, oid: str, damaged: set[str]) -> None:
-    """Take the damaged copies of an object away: its files, and its place in packs, which are written anew without what is bad."""
+    """Take the damaged copies of an object away: its files, and its place in packs, which are written anew without it."""
     for pack in store.packs.packs(again=True):
         if pack.find(oid) is not None:
             store.rewrite(lambda one: one not in damaged, [pack])

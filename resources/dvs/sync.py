@@ -56,7 +56,8 @@ def resolved_remotes(repo: DvsRepo, option: str | None = None) -> list[RemoteSet
         named = found.get(option)
         if named is None and not is_url(option) and not {"/", "\\"}.intersection(option):
             # A slip of the pen must not make a folder of that name and call it a remote.
-            raise _no_remote(option, f"name one of {', '.join(sorted(found)) or 'none'}, or write ./{option} for a folder")
+            known = f"name one of {', '.join(sorted(found))}" if found else "none is set"
+            raise _no_remote(option, f"{known}; write ./{option} for a folder")
         found[ORIGIN] = RemoteSetting(ORIGIN, named.url if named is not None else option, "option")
     return [found[name] for name in sorted(found)]
 

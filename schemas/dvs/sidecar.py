@@ -80,6 +80,10 @@ def format_of(path: str) -> SidecarFormat:
 def read_sidecar(data: bytes, path: str) -> Sidecar:
     """Read a sidecar of any generation. Raises InvalidText: what the format's reader finds, or `dvs-sidecar` findings."""
     spelling = format_of(path)
+    if data.startswith(b"<<<<<<< ") or b"\n<<<<<<< " in data:
+        line = data[: data.find(b"<<<<<<< ")].count(b"\n") + 1
+        fix = "keep one side, `git checkout --ours -- FILE` or `--theirs`, then add the file it stands for"
+        raise InvalidText([found(SIDECAR, path, "git has left a merge conflict in it", line=line, column=1, fix=fix)])
     if spelling is SidecarFormat.JSON:
         quick = _quick(data)
         if quick is not None:

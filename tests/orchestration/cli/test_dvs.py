@@ -688,3 +688,21 @@ class TestWhatUsersAreTold:
         assert "… and 20 more errors; --json lists them all" in ran.err
         assert ran.err.count("error:") == 40
         assert len([record for record in run("dvs", "get", "--json").records if "error" in record]) == 60
+
+    def test_one_file_that_cannot_be_named_does_not_keep_the_others_out(self, root: Path, run: Run) -> None:
+        put(root, "a.csv", "1\n")
+        put(root, "b\\c.csv", "2\n")
+        ran = run("dvs", "add", ".", "--json")
+        assert ran.code == 1
+        assert outcomes(ran) == {"a.csv": "added", "b\\c.csv": "error"}
+        assert (root / "a.csv.dvs").exists()
+
+    def test_a_conflict_that_git_left_in_a_sidecar_is_called_one(self, root: Path, run: Run) -> None:
+        put(root, "a.csv", "1\n")
+        run("dvs", "add", "a.csv")
+        text = (root / "a.csv.dvs").read_text()
+        put(root, "a.csv.dvs", f"<<<<<<< HEAD\n{text}=======\n{text}>>>>>>> other\n")
+        ran = run("check", "--json")
+        (record,) = [record for record in ran.records if record.get("rule") == "dvs-sidecar"]
+        assert record["message"] == "git has left a merge conflict in it"
+        assert "git checkout --ours" in record["fix"]
