@@ -226,6 +226,7 @@ def test_files_of_the_mirror_tree_are_absent_where_their_folder_is_missing(root:
 
 def test_a_first_look_keeps_what_it_saw_part_by_part(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from resources.dvs import working
+    from resources.dvs.index import WorkingIndex
 
     monkeypatch.setattr(working, "_SAVE_FROM", 10)
     for number in range(6):
@@ -233,7 +234,7 @@ def test_a_first_look_keeps_what_it_saw_part_by_part(root: Path, monkeypatch: py
     repo = open_repo(root)
     first = working.scan(repo)
     assert first.hashed == 6
-    with working.WorkingIndex(repo.local / "working.db").opened() as known:
+    with WorkingIndex(repo.local / "working.db").opened() as known:
         assert known.paths == {f"d{number}" for number in range(6)}
         held = known.get("d3")
         assert held is not None
