@@ -313,7 +313,7 @@ class PackedObjects:
             located = self.locate(oid)
             if located is None:
                 raise FileNotFoundError(oid)
-            blocks = self.blocks_at(located, oid)
+            blocks = self.blocks_at(located, oid) if located.member is None else self._member_or_file(located, oid)
             try:
                 first = next(blocks, b"")
             except FileNotFoundError:
@@ -325,6 +325,16 @@ class PackedObjects:
             yield first
             yield from blocks
             return
+
+    def _member_or_file(self, located: Located, oid: str) -> Iterator[bytes]:
+        """`blocks_at` of a member of a pack; where it is damaged, of the file that holds the object too, if there is one."""
+        try:
+            yield b"".join(self.blocks_at(located, oid))
+        except RottenObject:
+            file = self.file_of(oid)
+            if file is None:
+                raise
+            yield from self.blocks_at(file, oid)
 
     def blocks_at(self, located: Located, oid: str) -> Iterator[bytes]:
         """`blocks` of the copy of an object that `locate` has found."""

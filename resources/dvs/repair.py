@@ -21,6 +21,7 @@ from schemas.oid import parse_oid
 if TYPE_CHECKING:
     from resources.dvs.repo import DvsRepo
     from resources.packed import PackedObjects
+    from resources.packs import Member, Pack
     from resources.remotes.base import Remote
 
 
@@ -54,8 +55,9 @@ def repair(repo: DvsRepo, found: Iterable[Proof], *, progress: Callable[[str], N
             with _scratch(repo, proof.oid) as target:
                 source = _whole(repo, proof, store, remotes, target)
                 if source is not None:
-                    _set_aside(store, proof.oid, {one.oid for one in bad if one.place == proof.place})
-                    store.put(target, oid=proof.oid)
+                    left = _set_aside(store, proof.oid)
+                    with store.batch(packed=False if left else None) as batch:
+                        batch.put(target, oid=proof.oid)
                 made.append(Repaired(proof.oid, proof.place or "storage", source))
         mended = {f"{one.place}/{one.oid}": one.oid for one in made if one.source is not None}
         if mended:
@@ -105,8 +107,6 @@ def _whole(repo: DvsRepo, proof: Proof, store: PackedObjects, remotes: Callable[
     with suppress(HeadwaterError, FileNotFoundError):
         other.fetch(proof.oid, target)
         return name
-    if _second_copy(store, proof.oid, target):
-        return "another copy in the same place"
     folder = repo.folder
     for path in proof.paths if folder is not None else ():
         if folder is not None and _copied(folder / path, proof.oid, target):
@@ -115,21 +115,6 @@ def _whole(repo: DvsRepo, proof: Proof, store: PackedObjects, remotes: Callable[
         if _fetched(repo, remote, proof.oid, target):
             return remote.url
     return None
-
-
-def _second_copy(store: PackedObjects, oid: str, target: Path) -> bool:
-    """Whether an object that a damaged pack holds lies there as a file, too."""
-    located = store.file_of(oid)
-    if located is None:
-        return False
-    try:
-        with target.open("xb") as file:
-            for block in store.blocks_at(located, oid):
-                file.write(block)
-    except (HeadwaterError, OSError):
-        target.unlink(missing_ok=True)
-        return False
-    return True
 
 
 def _copied(path: Path, oid: str, target: Path) -> bool:
@@ -179,12 +164,29 @@ def _fetched(repo: DvsRepo, remote: Remote, oid: str, target: Path) -> bool:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _set_aside(store: PackedObjects, oid: str, damaged: set[str]) -> None:
-    """Take the damaged copies of an object away: its files, and its place in packs, which are written anew without it."""
+def _set_aside(store: PackedObjects, oid: str) -> bool:
+    """Take the damaged copies of an object away: its files, and its place in packs, which are written anew without it.
+
+    A pack that holds more that is damaged is left as it is, and True is returned: a file beside it stands in for its member.
+    """
+    left = False
     for pack in store.packs.packs(again=True):
-        if pack.find(oid) is not None:
-            store.rewrite(lambda one: one not in damaged, [pack])
+        if pack.find(oid) is None:
+            continue
+        if any(member.oid != oid and not _is_readable(pack, member) for member in pack):
+            left = True
+        else:
+            store.rewrite(lambda one: one != oid, [pack])
     located = store.file_of(oid)
     while located is not None:
         store.storage.delete(located.path)
         located = store.file_of(oid)
+    return left
+
+
+def _is_readable(pack: Pack, member: Member) -> bool:
+    try:
+        pack.stored(member)
+    except HeadwaterError:
+        return False
+    return True

@@ -345,3 +345,21 @@ def test_nothing_of_a_batch_counts_when_one_of_its_packs_could_not_be_kept(
     assert 10 < refused < 30
     assert list(store.list()) == []
     assert not any(path.name.endswith(".pack") for path in (tmp_path / "scratch").iterdir())
+
+
+def test_a_whole_file_stands_in_for_a_damaged_member_of_a_pack(tmp_path: Path) -> None:
+    storage = LocalStorage(tmp_path / "store", state=tmp_path / "state")
+    store = _store(storage, tmp_path)
+    oid = store.put(TEXT)
+    (pack,) = (tmp_path / "store/packs").iterdir()
+    pack.chmod(0o600)
+    pack.write_bytes(pack.read_bytes().replace(TEXT, TEXT[:-2] + b"?\n"))
+    store.close()
+    with pytest.raises(RottenObject):
+        store.get(oid)
+    with store.batch(packed=False) as batch:
+        batch.put(TEXT)
+    assert store.get(oid) == TEXT
+    store.verify(oid)
+    store.fetch(oid, tmp_path / "out")
+    assert (tmp_path / "out").read_bytes() == TEXT

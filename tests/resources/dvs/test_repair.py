@@ -108,3 +108,19 @@ def test_what_nobody_has_stays_as_it_is(repo: DvsRepo) -> None:
     before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file() and "leases" not in path.parts}
     assert mended(repo) == {BIG: None, ONE: None}
     assert {path: path.read_bytes() for path in root.rglob("*") if path.is_file() and "leases" not in path.parts} == before
+
+
+def test_what_is_damaged_beside_it_and_not_asked_for_stays_where_it_is(repo: DvsRepo) -> None:
+    root = repo.objects.storage.local_root
+    assert root is not None
+    (pack,) = (root / "packs").iterdir()
+    pack.chmod(0o600)
+    pack.write_bytes(pack.read_bytes().replace(b"one\n", b"oNe\n").replace(b"two\n", b"tWo\n"))
+    repo.close()
+    found = [proof for proof in scrub(repo) if proof.oid == ONE]
+    assert [one.source for one in repair(repo, found)] == ["one.csv"]
+    assert results(repo) == {BIG: "ok", ONE: "ok", TWO: "damaged"}
+    assert repo.objects.get(ONE) == b"one\n"
+    assert b"tWo\n" in pack.read_bytes()
+    assert mended(repo) == {TWO: "two.csv"}
+    assert set(results(repo).values()) == {"ok"}
