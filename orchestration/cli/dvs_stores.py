@@ -63,6 +63,9 @@ def opened_repo(app: App, selector: str | None = None) -> Iterator[DvsRepo]:
             app.note(line)
         for finding in repo.config_warnings:
             app.note(finding.render())
+        trouble = repo.storage_trouble()
+        if trouble is not None:
+            app.note(f"{trouble}: is it mounted? What it holds cannot be had now; nothing is put there")
         yield repo
     finally:
         repo.close()

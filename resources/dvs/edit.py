@@ -46,6 +46,8 @@ def remove(
     if not paths:
         raise UsageError("name the files to untrack", rule="usage", fix="a dot means everything below the current folder")
     root = local_root(repo)
+    if not dry_run:
+        repo.require_storage()
     files = {file.path: file for file in scan(repo).files}
     chosen, nothing = choose_tracked(files, paths, globs=globs)
     report = Report("remove")
@@ -144,6 +146,8 @@ def move(repo: DvsRepo, old: str, new: str, *, dry_run: bool = False) -> Report:
     tracked at `old`.
     """
     root = local_root(repo)
+    if not dry_run:
+        repo.require_storage()
     files = {file.path: file for file in scan(repo).files}
     chosen, _nothing = choose_tracked(files, [old])
     if not chosen or (old not in chosen and any(not path.startswith(f"{old}/") for path in chosen)):

@@ -245,6 +245,7 @@ def rollback(
     report = Report("materialize")
     if dry_run or (target == repo.head() and not plan.restored and not plan.removed):
         return report, plan
+    repo.require_storage()
     begun = {"target": target, "files": files, "rescue": rescue, "message": message, "name": name}
     with operation.begun(repo, "rollback", begun):
         return _carry_out(repo, plan, files=files, rescue=rescue, message=message, name=name, progress=progress), plan

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from resources.remotes.mark import make_mark
 from resources.storage import is_url, open_storage
 from resources.storage.base import ABSENT, Change, Storage
 from resources.storage.folders import open_folder
@@ -97,6 +98,7 @@ def _prepare(storage: Storage, root: str, config: RepoConfig, state: Path) -> No
     try:
         opened.write(f"{_PROBE}-{os.getpid()}", b"")
         opened.delete(f"{_PROBE}-{os.getpid()}")
+        make_mark(opened)  # a storage that holds nothing yet can be told from a share that is not mounted
     except OSError as error:
         raise HeadwaterError(
             f"the storage {place} cannot be written: {error.strerror or error}",

@@ -164,6 +164,7 @@ class DvsRepo:
         """Say in the storage that objects are being put there, while the block runs. Raises StorageBusy."""
         from resources.dvs.leases import hold
 
+        self.require_storage()
         return hold(self.objects.storage, operation, self.actor, exclusive=exclusive)
 
     @property
@@ -177,7 +178,43 @@ class DvsRepo:
         """Write one line into the audit log of the storage: oids by path, and why. Raises AuditFailed."""
         from resources.dvs.audit import new_record
 
+        self.require_storage()
         self.audit_log.append(new_record(operation, files, user=self.actor, when=now(), reason=reason, clone=self.clone_id()))
+
+    def storage_trouble(self) -> str | None:
+        """A sentence when files are tracked and the storage is a local folder that is not there or empty: a share that is not
+        mounted looks like either. None otherwise."""
+        place = self.storage_url
+        if not isinstance(place, Path):
+            return None
+        try:
+            there = place.is_dir()
+            if there and next(place.iterdir(), None) is not None:
+                return None
+        except OSError:
+            return None  # who may not look into it is told so where it is opened
+        if not self._tracks_anything():
+            return None  # it is about to begin
+        return f"the storage {place} is {'empty' if there else 'not there'}"
+
+    def _tracks_anything(self) -> bool:
+        from resources.dvs.snapshots import sidecar_paths
+
+        if self.storage.stat(self.path(manifest.FILE)) is not None:
+            return True
+        folder = self.folder
+        return folder is not None and next(sidecar_paths(folder, self.config.metadata_folder), None) is not None
+
+    def require_storage(self) -> None:
+        """Raise HeadwaterError (rule `dvs-storage-absent`) where `storage_trouble` says something: nothing is put into a folder
+        that only stands where the storage should be."""
+        trouble = self.storage_trouble()
+        if trouble is not None:
+            raise HeadwaterError(
+                f"{trouble}: is it mounted?",
+                rule="dvs-storage-absent",
+                fix="mount it; to start with an empty one on this machine, run `headwater dvs init STORAGE` again",
+            )
 
     def require_reason(self, reason: str | None) -> None:
         """Raise UsageError (rule `dvs-reason`) when the configuration wants a reason and there is none."""

@@ -120,7 +120,7 @@ class TestInit:
             os.umask(old)
         for path in (bare.parent / "store").rglob("*"):
             mode = stat.S_IMODE(path.stat().st_mode)
-            wanted = 0o775 if path.is_dir() else 0o664 if path.name == "audit.log.jsonl" else 0o444
+            wanted = 0o775 if path.is_dir() else 0o664 if path.name in ("audit.log.jsonl", "headwater-remote") else 0o444
             assert mode & 0o777 == wanted, path
 
 
@@ -706,3 +706,30 @@ class TestWhatUsersAreTold:
         (record,) = [record for record in ran.records if record.get("rule") == "dvs-sidecar"]
         assert record["message"] == "git has left a merge conflict in it"
         assert "git checkout --ours" in record["fix"]
+
+    @pytest.mark.parametrize("how", ["gone", "an empty mount point"])
+    def test_a_storage_that_is_not_mounted_is_not_made_anew(self, root: Path, run: Run, how: str) -> None:
+        put(root, "a.csv", "1\n")
+        run("dvs", "add", "a.csv")
+        store = root.parent / "store"
+        store.rename(root.parent / "away")
+        if how != "gone":
+            store.mkdir()
+        put(root, "b.csv", "2\n")
+        for words in (("add", "b.csv"), ("rm", "a.csv"), ("gc", "--yes")):
+            ran = run("dvs", *words, "--json")
+            assert ran.code == 1
+            assert ran.records[-1]["error"]["rule"] == "dvs-storage-absent", words
+        assert "is it mounted?" in run("dvs", "status").err
+        assert not store.exists() or not list(store.iterdir())
+        assert not (root / "b.csv.dvs").exists()
+        assert (root / "a.csv.dvs").exists()
+        if how != "gone":
+            store.rmdir()
+        (root.parent / "away").rename(store)
+        assert run("dvs", "add", "b.csv").code == 0
+        # Somebody who wants an empty one says so.
+        store.rename(root.parent / "away")
+        assert run("dvs", "init", "../store").code == 0
+        put(root, "c.csv", "3\n")
+        assert run("dvs", "add", "c.csv").code == 0

@@ -221,7 +221,7 @@ class TestMergeRepo:
         finally:
             os.umask(old)
         for path in (tmp_path / "shared-store").rglob("*"):
-            wanted = 0o770 if path.is_dir() else 0o660 if path.name == "audit.log.jsonl" else 0o440
+            wanted = 0o770 if path.is_dir() else 0o660 if path.name in ("audit.log.jsonl", "headwater-remote") else 0o440
             assert stat.S_IMODE(path.stat().st_mode) & 0o777 == wanted, path
 
     def test_a_reason_is_wanted_where_the_repository_wants_one(self, root: Path, source: Path, run: Run) -> None:

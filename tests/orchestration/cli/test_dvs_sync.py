@@ -145,6 +145,7 @@ def test_sync_brings_and_takes_and_leaves_edits_alone(
     assert (second / "data/small.csv").read_bytes() == b"my own edit\n"
     assert (second / "data/big.bin").read_bytes() == FILES["data/big.bin"]
     put(second, "new.csv", b"from second\n")
+    assert run("dvs", "init", "../storage-of-second").code == 0
     assert run("dvs", "add", "new.csv").code == 0
     assert run("dvs", "sync", "--remote", remote).code == 0
     git(second, "add", "-A")
@@ -186,6 +187,7 @@ def test_through_an_object_server(first: Path, second: Path, run: Run, tmp_path:
         assert run("dvs", "get").code == 0
         assert {path: (second / path).read_bytes() for path in FILES} == FILES
         put(second, "new.csv", b"from second\n")
+        assert run("dvs", "init", "../storage-of-second").code == 0
         assert run("dvs", "add", "new.csv").code == 0
         assert outcomes(run("dvs", "push", "--remote", server.url, "--json"))["new.csv"] == "error"
 
