@@ -121,12 +121,13 @@ class ScheduleSection(_Table):
     )
     scrub: Annotated[str, AfterValidator(_cron)] | None = Field(
         default=None,
-        description="When objects of versioned data are read back, the oldest proof first: a cron expression, such as `0 2 * * *`.",
+        description="When objects of versioned data are read back, oldest proof first: a cron expression, such as `0 2 * * *`.",
     )
     gc: Annotated[str, AfterValidator(_cron)] | None = Field(
         default=None,
         description=(
-            "When it is planned which objects of versioned data may go; nothing is collected. A cron expression, such as `0 4 * * 0`."
+            "When it is planned which objects of versioned data may go; nothing is collected: a cron expression, such as "
+            "`0 4 * * 0`."
         ),
     )
 

@@ -15,6 +15,7 @@ from resources.dvs.audit import read_line
 from resources.dvs.snapshots import sidecar_paths
 from schemas.dvs import manifest, sidecar
 from schemas.dvs.oids import read_oid
+from schemas.dvs.state import SNAPSHOTS
 from schemas.errors import HeadwaterError, NewerFormat
 
 if TYPE_CHECKING:
@@ -101,14 +102,23 @@ def live_states(repo: DvsRepo, expire: float | None) -> list[str]:
             break  # what led to this state ended earlier still
         if record.old is not None:
             states.append(record.old)
-    present = {state for state in dict.fromkeys(states) if _is_kept(repo, state)}
-    return [state for state in dict.fromkeys(states) if state in present]
+    # What the clone was started from may have no snapshot; every state that an operation led to has one.
+    led_to = {record.new for record in records} | ({head} if head is not None else set())
+    found = list(dict.fromkeys(states))
+    kept = [state for state in found if _is_kept(repo, state)]
+    lost = sorted(led_to.intersection(found) - set(kept))
+    if lost:
+        raise HeadwaterError(
+            f"the snapshot of state {lost[0][:12]} is gone, and with it what it names",
+            rule="dvs-state-damaged",
+            path=repo.path(f"{SNAPSHOTS}/{lost[0]}.json"),
+            fix="`headwater dvs doctor --fix` takes lost states out of the log",
+        )
+    return kept
 
 
 def _is_kept(repo: DvsRepo, state_id: str) -> bool:
     """Whether the snapshot is there: the state before the first operation has none."""
-    from schemas.dvs.state import SNAPSHOTS
-
     return repo.storage.stat(repo.path(f"{SNAPSHOTS}/{state_id}.json")) is not None
 
 

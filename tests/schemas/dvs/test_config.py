@@ -152,7 +152,10 @@ def test_settings_that_cannot_be_used_say_where_and_never_show_the_token(text: s
     assert all(finding.value is None for finding in caught.value.findings)
 
 
-@pytest.mark.parametrize(("key", "value"), [("colour", "x"), ("remotes.a b", "x"), ("cache.max_size", "big"), ("cache.link", "x"), ("base_url", " ")])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("colour", "x"), ("remotes.a b", "x"), ("cache.max_size", "big"), ("cache.link", "x"), ("base_url", " ")],
+)
 def test_a_setting_that_does_not_exist_is_a_usage_error(key: str, value: str) -> None:
     with pytest.raises(UsageError):
         set_local(None, key, value)
