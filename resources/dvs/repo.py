@@ -224,15 +224,33 @@ class DvsRepo:
             )
 
     def clone_id(self) -> str:
-        """What this clone is called in storages that it shares: made once, kept in `.dvs/`."""
+        """What this clone is called in storages that it shares: made once, kept in `.dvs/` beside where that was.
+
+        A copy of a clone gets another one: two that share a name would take each other's objects for their own.
+        """
         inside = f"{CLONE}/state/clone"
-        for _attempt in range(2):
+        if self.folder is not None:
+            (self.folder / CLONE).mkdir(exist_ok=True)  # its file number is part of the name
+        here = self._whereabouts()
+        for _attempt in range(3):
             data = self.read(inside)
-            if data is not None and data.strip():
-                return data.decode("ascii", "replace").strip()
+            lines = (data or b"").decode("ascii", "replace").split()
+            if len(lines) == 1 or lines[1:] == [here]:
+                return lines[0]
+            expect = ABSENT if data is None else bytes_oid(data)
             with suppress(Conflict):
-                self.storage.write(self.path(inside), f"{uuid.uuid4()}\n".encode(), expect=ABSENT if data is None else None)
-        return (self.read(inside) or b"").decode("ascii", "replace").strip()
+                self.storage.write(self.path(inside), f"{uuid.uuid4()}\n{here}\n".encode(), expect=expect)
+        raise HeadwaterError(
+            "the clone's name cannot be kept", rule="dvs-state-damaged", path=self.path(inside), fix="remove it and try again"
+        )
+
+    def _whereabouts(self) -> str:
+        """What a copy of this clone has otherwise: the file number of its `.dvs/`, which a move within a file system keeps."""
+        folder = self.folder
+        with suppress(OSError):
+            if folder is not None:
+                return str((folder / CLONE).stat().st_ino)
+        return "0"
 
     # text
 

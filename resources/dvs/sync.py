@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -230,33 +231,49 @@ def _push_to(
     wanted = set(sizes)
     proved = set() if recheck or identity is None else set(ledger.proved(identity, wanted))
     missing = wanted - proved
-    here = remote.present(missing) if missing else set()
-    missing -= here
     errors: dict[str, HeadwaterError] = {}
-    sources = _sources(repo, missing)
-    for oid in missing - sources.keys():
-        errors[oid] = HeadwaterError(
-            f"neither the storage nor the cache of this clone holds {oid}",
-            rule="dvs-storage-missing",
-            fix="push it from a clone that has it, or add the file again",
-        )
     arrived: set[str] = set()
-    if sources and not dry_run:
+    here: set[str] = set()
+    sources: dict[str, PackedObjects] = {}
 
-        def done(oid: str, error: HeadwaterError | None) -> None:
-            if progress is not None:
-                progress(oid)
-            if error is None:
-                arrived.add(oid)
-            else:
-                errors[oid] = error
+    def done(oid: str, error: HeadwaterError | None) -> None:
+        if progress is not None:
+            progress(oid)
+        if error is None:
+            arrived.add(oid)
+        else:
+            errors[oid] = error
 
-        _watch(remote, meter, [sizes[oid] for oid in sources])
-        remote.put(sources, sizes, done)
+    with _claimed(repo, remote, entries, missing, dry_run=dry_run):
+        here = remote.present(missing) if missing else set()
+        lacking = missing - here
+        sources = _sources(repo, lacking)
+        for oid in lacking - sources.keys():
+            errors[oid] = HeadwaterError(
+                f"neither the storage nor the cache of this clone holds {oid}",
+                rule="dvs-storage-missing",
+                fix="push it from a clone that has it, or add the file again",
+            )
+        if sources and not dry_run:
+            _watch(remote, meter, [sizes[oid] for oid in sources])
+            remote.put(sources, sizes, done)
     if identity is not None and not dry_run and (arrived or here):
         ledger.prove(identity, remote.url, arrived | here)
     moved = set(sources) if dry_run else arrived
     return [_row(entry, moved, errors) for entry in entries], identity
+
+
+def _claimed(
+    repo: DvsRepo, remote: Remote, entries: Sequence[Entry], missing: set[str], *, dry_run: bool
+) -> AbstractContextManager[None]:
+    """While it is held, nobody collects what is looked for and put there; nothing is said where nothing is going to happen."""
+    files = {entry.path: entry.oid for entry in entries if entry.oid in missing}
+    if dry_run or not files:
+        return nullcontext()
+    from resources.dvs.repo import now
+    from resources.remotes.base import Claim
+
+    return remote.claimed("push", files, Claim(repo.actor, repo.clone_id(), now()))
 
 
 def _watch(remote: Remote, meter: Meter | None, sizes: Sequence[int]) -> None:

@@ -4,6 +4,8 @@ Light."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from schemas.errors import HeadwaterError
@@ -13,6 +15,16 @@ if TYPE_CHECKING:
 
 Done = Callable[[str, HeadwaterError | None], None]
 """Called for each object when it is there, or with what kept it from getting there. From one thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Who puts objects at a remote: for the leases and the audit log there."""
+
+    user: str
+    clone: str
+    when: str
+    reason: str | None = None
 
 
 class Meter(Protocol):
@@ -45,6 +57,11 @@ class Remote(Protocol):
 
     def identity(self, *, make: bool) -> str | None:
         """The id of this remote; with `make` it gets one where it has none. None where none was made yet. One request."""
+        ...
+
+    def claimed(self, operation: str, files: Mapping[str, str], claim: Claim) -> AbstractContextManager[None]:
+        """Keep collectors of that place away while the block runs, and say first whose objects (path -> oid) these are going to be:
+        what is there already counts as theirs too. Raises StorageBusy, AuditFailed."""
         ...
 
     def present(self, oids: Iterable[str]) -> set[str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from resources.packed import SMALL, PackedObjects
-from resources.remotes.base import unmeasured
+from resources.remotes.base import Claim, unmeasured
 from resources.remotes.mark import make_mark, read_mark
 from resources.remotes.retries import again, as_error
 from schemas.errors import HeadwaterError
@@ -46,6 +46,17 @@ class StoreRemote:
     def identity(self, *, make: bool) -> str | None:
         """The id of this remote; with `make` it gets one. None where none was made yet. Costs one request."""
         return make_mark(self.storage) if make else read_mark(self.storage)
+
+    @contextmanager
+    def claimed(self, operation: str, files: Mapping[str, str], claim: Claim) -> Iterator[None]:
+        """A lease and a line in the audit log: the place may be the storage of another repository, whose `gc` goes by both."""
+        from resources.dvs.audit import AuditLog, new_record
+        from resources.dvs.leases import hold
+
+        with hold(self.storage, operation, claim.user):
+            record = new_record(operation, files, user=claim.user, when=claim.when, reason=claim.reason, clone=claim.clone)
+            AuditLog(self.storage).append(record)
+            yield
 
     def present(self, oids: Iterable[str]) -> set[str]:
         """Those of `oids` that are there. Their bytes are not read."""

@@ -541,3 +541,55 @@ def test_what_a_damaged_line_of_the_audit_log_names_may_be_somebody_elses(make: 
     plan = make_plan(one, ALL)
     assert plan.items == []
     assert plan.stays["other clones added them"] == 1
+
+
+def test_what_another_repository_pushed_here_is_its_own_too(make: Make, tmp_path: Path) -> None:
+    from resources.dvs.sync import push
+
+    one = make("one")
+    put(one, {"a": b"shared", "b": b"own"})
+    other = LocalStorage(tmp_path / "apart", state=tmp_path / "apart-state")
+    init(other, "", RepoConfig("../store-apart"), tmp_path / "apart-local", in_git=False)
+    two = DvsRepo(other, "", tmp_path / "apart-local", actor="two")
+    try:
+        put(two, {"x": b"shared", "y": b"theirs"})
+        assert not push(two, remote=str(tmp_path / "store")).failed
+        drop(one, "a", "b")
+        assert {item.oid for item in make_plan(one, ALL).items} == {bytes_oid(b"own")}
+        with one.lease("gc", exclusive=True):
+            put(two, {"z": b"more"})
+            with pytest.raises(StorageBusy):
+                push(two, remote=str(tmp_path / "store"))
+    finally:
+        two.close()
+
+
+def test_a_copied_clone_is_another_one(make: Make, tmp_path: Path) -> None:
+    import shutil
+
+    one = make("one")
+    put(one, {"a": b"one"})
+    name = one.clone_id()
+    assert one.clone_id() == name
+    shutil.copytree(tmp_path / "one", tmp_path / "copy")
+    copy = DvsRepo(LocalStorage(tmp_path / "copy", state=tmp_path / "copy-state"), "", tmp_path / "copy-local", actor="c")
+    try:
+        assert copy.clone_id() not in ("", name)
+        assert copy.clone_id() == copy.clone_id()
+        (tmp_path / "one").rename(tmp_path / "moved")
+        moved = DvsRepo(LocalStorage(tmp_path / "moved", state=tmp_path / "one-state"), "", tmp_path / "one-local", actor="m")
+        assert moved.clone_id() == name
+        moved.close()
+    finally:
+        copy.close()
+
+
+def test_nothing_is_collected_when_a_state_of_the_log_is_gone(make: Make) -> None:
+    repo = make()
+    put(repo, {"a": b"one"})
+    put(repo, {"a": b"two"})
+    state = repo.log()[0][0].new
+    repo.storage.delete(f".dvs/state/snapshots/{state}.json")
+    with pytest.raises(HeadwaterError) as caught:
+        collect(repo, Options(grace=0.0))
+    assert caught.value.rule == "dvs-state-damaged"
