@@ -60,8 +60,8 @@ class Remote(Protocol):
         ...
 
     def claimed(self, operation: str, files: Mapping[str, str], claim: Claim) -> AbstractContextManager[None]:
-        """Keep collectors of that place away while the block runs, and say first whose objects (path -> oid) these are going to be:
-        what is there already counts as theirs too. Raises StorageBusy, AuditFailed."""
+        """Keep collectors of that place away while the block runs, and say first whose objects (path -> oid) these are going to
+        be: what is there already counts as theirs too. Raises StorageBusy, AuditFailed."""
         ...
 
     def present(self, oids: Iterable[str]) -> set[str]:
