@@ -48,6 +48,8 @@ class Builder:
         self.questions = Questions(maker)
         self.also_built: dict[Ref, Outcome] = {}
         """Upstream artifacts that had to be built on the way, for the caller to report."""
+        self._unshared: CacheEntry | None = None
+        """What was built and published last, until it is shared."""
 
     def build(self, ref: Ref, policy: Policy, progress: Progress) -> Outcome:
         """Bring the artifact and what it is made of up to date. Never raises for what went wrong with the artifact: the
@@ -106,6 +108,10 @@ class Builder:
                 standing = self.observer.full_standing(ref)
             outcome = self._bring_up(standing, standing.fingerprint or "", policy, progress)
         self.observer.forget_artifact(ref)
+        entry, self._unshared = self._unshared, None
+        if entry is not None:
+            # Without the artifact's lock: a remote may take a minute.
+            self.cache.share(entry)
         return outcome
 
     def _bring_upstream(self, ref: Ref, policy: Policy, progress: Progress) -> Outcome | None:
@@ -185,7 +191,9 @@ class Builder:
             policy = replace(policy, confirm=policy.confirm | {plan})
         with self.maker.scratch(node.ref) as folder:
             made = self.maker.make(standing, fingerprint, policy, progress, folder)
-            return self.place(standing, fingerprint, made, policy, progress)
+            outcome = self.place(standing, fingerprint, made, policy, progress)
+            self._unshared = made.entry
+            return outcome
 
     def place(self, standing: Standing, fingerprint: str, made: Made, policy: Policy, progress: Progress) -> Outcome:
         """Decide whose the files in the way of finished outputs are, and adopt, publish or refuse accordingly."""
@@ -232,12 +240,11 @@ class Builder:
         return self._outcome(standing, result, record, pictures=made.pictures, rescued=tuple(rescued), reasons=why)
 
     def _refer(self, standing: Standing, made: Made) -> None:
-        """Tell the build cache where the files lie that it keeps by reference, and share them from there."""
-        if made.kept is not Keeping.REFERENCE or made.how == "restored" or standing.fingerprint is None:
+        """Tell the build cache where the files lie that it keeps by reference."""
+        if made.kept is not Keeping.REFERENCE or made.how == "restored":
             return
         spots = {output.oid: self.places.spot(standing.node.store, output.key).local for output in made.outputs}
         self.cache.refer({oid: path for oid, path in spots.items() if path is not None})
-        self.cache.share(CacheEntry(standing.fingerprint, made.outputs, made.output_digest, made.summary))
 
     def _refuse_protected(self, standing: Standing, made: Made) -> None:
         """Raise Refused when a store's text names a file in the way as its user's data; no yes helps there."""

@@ -58,6 +58,8 @@ class Made:
     """The build of a set of items."""
     origin: str | None = None
     """Where restored outputs came from."""
+    entry: CacheEntry | None = None
+    """What the build cache keeps of a new result, and others may have once it is published."""
     kept: Keeping = Keeping.COPY
     """How the build cache keeps them."""
 
@@ -170,8 +172,8 @@ class Maker:
         if policy.use_cache and (made.how != FOLDED or sum(output.size for output in made.outputs) <= FOLD_KEPT):
             entry = CacheEntry(fingerprint, made.outputs, made.output_digest, made.summary)
             made.kept = self.cache.keeping(ref)
-            if self.cache.keep(entry, folder / "outputs", made.kept) and made.kept is not Keeping.REFERENCE:
-                self.cache.share(entry)
+            if self.cache.keep(entry, folder / "outputs", made.kept):
+                made.entry = entry
         return made
 
     def _refuse_absent(self, standing: Standing) -> None:

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from resources.dvs.proofs import OK
+from resources.dvs.scrub import proofs_of
 from resources.remotes.ledger import Ledger
 from resources.storage.local import LocalStorage
 
@@ -135,8 +137,11 @@ def _held(cache: PackedObjects, folder: Path) -> list[_Held]:
 
 
 def _safe(repo: DvsRepo, oids: set[str], confirm: Confirm | None) -> set[str]:
-    """Those of the objects that are also somewhere else: in the storage, or where a remote was proved to hold them."""
-    safe = repo.objects.present(oids)
+    """Those of the objects that are also somewhere else: in the storage, or where a remote was proved to hold them. A copy in the
+    storage that was found damaged when it was last read is none."""
+    readings, place = proofs_of(repo).readings(), str(repo.storage_url)
+    damaged = {oid for oid in oids if any(one.place == place and one.result != OK for one in readings.get(oid, ()))}
+    safe = repo.objects.present(oids) - damaged
     for url, proofs in Ledger(repo.local / "ledger.db").held().items():
         asked = (oids - safe) & proofs.keys()
         if asked:

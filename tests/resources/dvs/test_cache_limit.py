@@ -13,6 +13,7 @@ from resources.dvs.cache_limit import enforce
 from resources.dvs.init import init
 from resources.dvs.repo import DvsRepo
 from resources.dvs.restore import get
+from resources.dvs.scrub import scrub
 from resources.dvs.sync import pull, push
 from resources.storage.local import LocalStorage
 from schemas.dvs.config import RepoConfig
@@ -204,5 +205,18 @@ def test_what_is_also_a_working_file_takes_no_room(repo: DvsRepo) -> None:
     assert (repo.folder / "f0.bin").stat().st_nlink == 2
     assert enforce(repo, 10 * SIZE).left < SIZE
     enforce(repo, 0)
+    assert cached(repo) == set(FILES)
+    repo.close()
+
+
+def test_a_copy_in_the_storage_that_was_found_damaged_is_no_other_copy(repo: DvsRepo, tmp_path: Path) -> None:
+    assert not pull(repo).failed
+    (tmp_path / "local/ledger.db").unlink()
+    repo.objects.put(FILES["f3.bin"])
+    path = tmp_path / "storage" / repo.objects.files.path(OIDS["f3.bin"])
+    path.chmod(0o600)
+    path.write_bytes(b"x" * SIZE)
+    list(scrub(repo))
+    assert enforce(repo, 0).objects == 0
     assert cached(repo) == set(FILES)
     repo.close()

@@ -17,6 +17,7 @@ from resources.dvs.sync import pull, push
 from resources.storage.local import LocalStorage
 from schemas.dvs.config import RepoConfig
 from schemas.oid import bytes_oid
+from tests.dvs_server import running_server
 
 FILES = {"big.bin": os.urandom(200_000), "one.csv": b"one\n", "two.csv": b"two\n"}
 BIG, ONE, TWO = (bytes_oid(data) for data in FILES.values())
@@ -124,3 +125,15 @@ def test_what_is_damaged_beside_it_and_not_asked_for_stays_where_it_is(repo: Dvs
     assert b"tWo\n" in pack.read_bytes()
     assert mended(repo) == {TWO: "two.csv"}
     assert set(results(repo).values()) == {"ok"}
+
+
+def test_an_object_server_mends_too(repo: DvsRepo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with running_server(tmp_path / "server") as server:
+        repo.storage.write(".dvs/config.toml", f'base_url = "{server.url}"\n\n[auth]\ntoken = "{server.token}"\n'.encode())
+        assert not push(repo).failed
+        spoil(repo)
+        assert repo.folder is not None
+        for path in FILES:
+            (repo.folder / path).write_bytes(b"edited since")
+        assert mended(repo) == dict.fromkeys((BIG, ONE), server.url)
+        assert set(results(repo).values()) == {"ok"}
