@@ -451,10 +451,12 @@ except HeadwaterError as problem:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system tells no peak memory of one program")
 def test_case_93_a_million_rows_in_bounded_memory(tmp_path: Path) -> None:
-    """In a process of its own, whose peak memory is what is measured."""
+    """In a process of its own, whose peak memory is what is measured: by the kernel's mark for this program, because the one of
+    `getrusage` begins with what the process that started it had."""
     script = f"""
-import resource, sys, time
+import re, sys, time
 sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parents[3] / "benchmarks")]!r}
 from pathlib import Path
 from tests.assets.tables.projects import build
@@ -463,7 +465,8 @@ from assets.tables.recipes import PLAYGROUND_DB
 project = write_project(Path({str(tmp_path)!r}) / "p", rows=1_000_000)
 start = time.perf_counter()
 path, summary = build(PLAYGROUND_DB, project, Path({str(tmp_path)!r}) / "w")
-print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, summary.counts["rows"])
+peak = int(re.search("VmHWM: *([0-9]+)", Path("/proc/self/status").read_text().replace(chr(9), " "))[1])
+print(time.perf_counter() - start, peak // 1024, summary.counts["rows"])
 """
     done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
     seconds, peak, rows = (float(word) for word in done.stdout.split())
