@@ -104,13 +104,14 @@ def prepare(folder: Path, scenario: Scenario) -> None:
     (root / "data").mkdir(parents=True)
     storage = LocalStorage(root, state=folder / "state")
     init(storage, "", RepoConfig("../storage"), folder / "local", in_git=False)
+    # Without where it was made, so that the copies of this folder stay the same clone.
+    storage.write(".dvs/state/clone", b"the-clone-of-the-tests\n")
     repo = opened(folder)
     for path in ("data/a.csv", "b.csv"):
         (root / path).write_bytes(FILES[path])
     add(repo, [""])
     (root / "data/big.bin").write_bytes(FILES["data/big.bin"])
     add(repo, [""])
-    repo.close()
     if scenario.name in ("gc", "empty"):
         for path, data in GARBAGE.items():
             (root / path).write_bytes(data)
@@ -124,6 +125,7 @@ def prepare(folder: Path, scenario: Scenario) -> None:
         carry_out(repo, ALL)
         for path, data in text.items():  # as git would bring them back
             repo.storage.write(path, data)
+    repo.close()
     if scenario.name == "repair":
         spoil(folder / "storage")
     if scenario.name in ("get", "rollback"):
