@@ -38,7 +38,8 @@ test: $(VENV)/.dev ## Install and run the tests
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow" $(ARGS)
 
 test-slow: $(VENV)/.dev ## The kill, fault, scale and browser suites
-	$(BIN)/python -m pytest -m "slow" $(ARGS)
+	$(BIN)/python -m pytest -n 2 -m "slow" tests/faults $(ARGS)
+	$(BIN)/python -m pytest -m "slow" --ignore=tests/faults $(ARGS)
 
 lint: $(VENV)/.dev ## Lint, format check, types and import contracts
 	$(BIN)/ruff check .
